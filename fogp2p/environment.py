@@ -1,0 +1,210 @@
+"""What is not a value: clock, randomness, executors and disk, always passed in.
+
+Nothing else in this library reads a clock, draws randomness, starts a thread or opens a file. With
+the simulator's environment (`fogp2p.testing`) in place of the real one, a whole network of peers
+runs in one process under a virtual clock and can be repeated from a seed.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar, TypeVarTuple
+
+import trio
+
+from .errors import DeadlineExceeded, FogError
+
+__all__ = [
+    "Clock",
+    "Disk",
+    "DiskError",
+    "Environment",
+    "Executor",
+    "deadline_of",
+    "real_environment",
+    "within",
+]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class Clock(Protocol):
+    """Two clocks that must not be mixed: one for waiting, one for dates."""
+
+    def monotonic(self) -> float:
+        """Seconds on trio's clock: for deadlines and intervals. Never goes back."""
+        ...
+
+    def wall(self) -> float:
+        """Seconds since 1970-01-01 UTC: for expiry dates and display. May jump."""
+        ...
+
+
+class Executor(Protocol):
+    """Runs functions that would hold up the event loop for more than 5 ms."""
+
+    async def in_thread(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run `function(*args)` off the loop and return or raise what it does.
+
+        A cancelled call still runs to its end; its result is dropped.
+        """
+        ...
+
+
+class DiskError(FogError):
+    """The disk refused: full, read-only, damaged or without permission. The owner acts."""
+
+    number = "FOG-DISK-001"
+
+
+class Disk(Protocol):
+    """Small files that must be whole or absent. Blocking: use `Executor.in_thread` on the loop."""
+
+    def read(self, path: Path, *, max_bytes: int) -> bytes | None:
+        """Return the file's bytes, or None when there is no such file.
+
+        Raises DiskError when it is larger than `max_bytes`, no regular file or cannot be read.
+        """
+        ...
+
+    def replace(self, path: Path, data: bytes, *, mode: int = 0o600) -> None:
+        """Write the file so that after a crash either the old or the new content is there, whole.
+
+        Missing parent directories are made with mode 0700. Raises DiskError.
+        """
+        ...
+
+    def remove(self, path: Path) -> None:
+        """Delete the file if it is there. Raises DiskError."""
+        ...
+
+    def mode(self, path: Path) -> tuple[int, int] | None:
+        """Return (permission bits, owner's uid), or None when there is no such file."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The world a node runs in. `random` is a cryptographic source in the real one."""
+
+    clock: Clock
+    random: random.Random
+    executor: Executor
+    disk: Disk
+
+
+def real_environment() -> Environment:
+    """The operating system's clocks, randomness, threads and disk."""
+    return Environment(
+        clock=_SystemClock(),
+        random=random.SystemRandom(),
+        executor=_Threads(),
+        disk=_SystemDisk(),
+    )
+
+
+def within(seconds: float) -> float:
+    """The deadline `seconds` from now on trio's clock; `math.inf` for none."""
+    return trio.current_time() + seconds if seconds < math.inf else math.inf
+
+
+@contextmanager
+def deadline_of(deadline: float, what: str) -> Iterator[None]:
+    """Give the block until `deadline`; then raise DeadlineExceeded("<what> took too long").
+
+    Use it round every wait that a caller bounded. Cancellation from outside passes through.
+    """
+    try:
+        with trio.fail_at(deadline):
+            yield
+    except trio.TooSlowError as exc:
+        raise DeadlineExceeded(f"{what} took too long") from exc
+
+
+class _SystemClock:
+    def monotonic(self) -> float:
+        return trio.current_time()
+
+    def wall(self) -> float:
+        return time.time()
+
+
+class _Threads:
+    async def in_thread(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        def call() -> T:
+            return function(*args)
+
+        return await trio.to_thread.run_sync(call, abandon_on_cancel=True)
+
+
+class _SystemDisk:
+    def read(self, path: Path, *, max_bytes: int) -> bytes | None:
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise _disk_error("read", path, exc) from exc
+        with os.fdopen(handle, "rb") as file:
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                raise DiskError(f"{path} is not a regular file")
+            data = file.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise DiskError(f"{path} is larger than {max_bytes} bytes")
+        return data
+
+    def replace(self, path: Path, data: bytes, *, mode: int = 0o600) -> None:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary.unlink(missing_ok=True)  # left by a crash of a process with our pid
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(path)
+            _sync_directory(path.parent)
+        except OSError as exc:
+            raise _disk_error("write", path, exc) from exc
+
+    def remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as exc:
+            raise _disk_error("remove", path, exc) from exc
+
+    def mode(self, path: Path) -> tuple[int, int] | None:
+        try:
+            info = path.lstat()
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise _disk_error("look at", path, exc) from exc
+        return stat.S_IMODE(info.st_mode), info.st_uid
+
+
+def _sync_directory(path: Path) -> None:
+    """Make a rename in `path` survive a power cut."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _disk_error(verb: str, path: Path, exc: OSError) -> DiskError:
+    return DiskError(
+        f"cannot {verb} {path}: {exc.strerror or exc}",
+        hint="check free space, ownership and permissions of that path",
+    )
