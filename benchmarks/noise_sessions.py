@@ -1,7 +1,7 @@
 """Noise: whole handshakes per second (both sides) and transport throughput, one process.
 
 Baseline in the same run: the `noiseprotocol` package, the one libp2p uses.
-Run: `python benchmarks/noise.py [RUNS]`; prints JSON.
+Run: `python benchmarks/noise_sessions.py [RUNS]`; prints JSON.
 """
 
 from __future__ import annotations
