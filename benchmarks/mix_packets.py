@@ -1,0 +1,98 @@
+"""Sphinx: packets built and unwrapped per second, on one core and with two worker processes.
+
+Baseline in the same run: two bare X25519 operations, which no unwrapping can do without.
+Run: `python benchmarks/mix_packets.py [RUNS]`; prints JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import platform
+import statistics
+import sys
+import time
+from importlib.metadata import version
+
+from nacl import bindings as sodium
+
+from fogp2p.protocols.mix import Hop, build, pad, unwrap_batch
+from fogp2p.protocols.mix.primitives import public_key
+
+PRIVATE = [bytes([n]) * 32 for n in (1, 2, 3)]
+HOPS = [Hop(public_key(key), bytes([n + 1]) * 94, 50) for n, key in enumerate(PRIVATE)]
+MESSAGE = pad(b"benchmark")
+PACKETS = [build(HOPS, MESSAGE, ephemeral=(n + 1).to_bytes(32, "big")) for n in range(64)]
+BATCHES = 40
+BUILDS = 300
+
+
+def unwrap_one_batch(_: int) -> int:
+    return len(unwrap_batch(PRIVATE[0], PACKETS))
+
+
+def carried(packets: list[bytes]) -> list[object]:
+    return list(unwrap_batch(PRIVATE[0], packets))
+
+
+def measure(pool: multiprocessing.pool.Pool) -> dict[str, float]:
+    count = BATCHES * len(PACKETS)
+    start = time.perf_counter()
+    for _ in range(count):
+        sodium.crypto_scalarmult(PRIVATE[0], HOPS[1].public_key)
+        sodium.crypto_scalarmult(PRIVATE[0], HOPS[1].public_key)
+    floor = count / (time.perf_counter() - start)
+    start = time.perf_counter()
+    for n in range(BUILDS):
+        build(HOPS, MESSAGE, ephemeral=(n + 1).to_bytes(32, "big"))
+    builds = BUILDS / (time.perf_counter() - start)
+    start = time.perf_counter()
+    for n in range(BATCHES):
+        unwrap_one_batch(n)
+    one = count / (time.perf_counter() - start)
+    start = time.perf_counter()
+    pool.map(unwrap_one_batch, range(BATCHES), chunksize=1)
+    two = count / (time.perf_counter() - start)
+    start = time.perf_counter()
+    pool.map(carried, [PACKETS] * BATCHES, chunksize=1)
+    two_carried = count / (time.perf_counter() - start)
+    return {
+        "two_x25519_per_s": floor,
+        "builds_per_s": builds,
+        "unwraps_per_s_one_core": one,
+        "unwraps_per_s_two_workers": two,
+        "unwraps_per_s_two_workers_packets_carried": two_carried,
+        "ratio_unwrap_to_floor": one / floor,
+        "ratio_two_workers": two / one,
+        "ratio_two_workers_packets_carried": two_carried / one,
+    }
+
+
+def main(runs: int) -> None:
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.map(unwrap_one_batch, range(4))
+        measured = [measure(pool) for _ in range(runs)]
+    print(
+        json.dumps(
+            {
+                "benchmark": "mix_packets",
+                "runs": runs,
+                "python": platform.python_version(),
+                "pynacl": version("pynacl"),
+                "cryptography": version("cryptography"),
+                "figures": {
+                    name: {
+                        "median": round(statistics.median(run[name] for run in measured), 2),
+                        "min": round(min(run[name] for run in measured), 2),
+                        "max": round(max(run[name] for run in measured), 2),
+                    }
+                    for name in measured[0]
+                },
+            },
+            indent=1,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
