@@ -63,22 +63,22 @@ def _invalid(read: Callable[[bytes], object], cases: dict[str, bytes]) -> list[d
     return [{"name": n, "encoded": d.hex(), "code": _code(read, d)} for n, d in cases.items()]
 
 
+def _packet(kind: PacketType, payload: bytes, **fields: Any) -> Packet:
+    return Packet.create(kind, payload, sender=SENDER, timestamp_ms=WHEN, **fields)
+
+
 def _packets() -> dict[str, Any]:
-    make = {"sender": SENDER, "timestamp_ms": WHEN}
     built = {
-        "public message": Packet.create(PacketType.MESSAGE, b"hello", **make),
-        "leave": Packet.create(PacketType.LEAVE, b"", **make),
-        "compressed message": Packet.create(PacketType.MESSAGE, b"hello again " * 20, **make),
-        "padded handshake": Packet.create(
-            PacketType.NOISE_HANDSHAKE, bytes(32), recipient=b"\2" * 8, **make
-        ),
-        "version 2 with a route": Packet.create(
+        "public message": _packet(PacketType.MESSAGE, b"hello"),
+        "leave": _packet(PacketType.LEAVE, b""),
+        "compressed message": _packet(PacketType.MESSAGE, b"hello again " * 20),
+        "padded handshake": _packet(PacketType.NOISE_HANDSHAKE, bytes(32), recipient=b"\2" * 8),
+        "version 2 with a route": _packet(
             PacketType.NOISE_ENCRYPTED,
             bytes(range(64)),
             recipient=b"\2" * 8,
             route=(b"\3" * 8, b"\4" * 8),
             version=2,
-            **make,
         ),
     }
     valid = []
