@@ -7,13 +7,23 @@ it answers to a peer's bytes.
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 from .errors import FogError
 from .host import Handler, Stream
 
-__all__ = ["serve_stream"]
+__all__ = ["contained", "serve_stream"]
 
 _LOG = logging.getLogger(__name__)
+
+
+async def contained(operation: Callable[[], Awaitable[None]]) -> Exception | None:
+    """Run `operation`; return what it raised instead of raising it. Cancellation passes."""
+    try:
+        await operation()
+    except Exception as exc:  # noqa: BLE001 - see the module's docstring
+        return exc
+    return None
 
 
 async def serve_stream(stream: Stream, handler: Handler) -> None:
@@ -22,31 +32,44 @@ async def serve_stream(stream: Stream, handler: Handler) -> None:
     A FogError is logged in one line, anything else with its traceback; neither leaves this
     function. Cancellation does.
     """
-    try:
+
+    async def serve() -> None:
         await handler(stream)
         await stream.aclose()
-    except FogError as exc:
-        _log_refusal(stream, exc)
-        stream.reset()
-    except Exception as exc:  # noqa: BLE001 - see the module's docstring
-        stream.reset()
-        known, unknown = _sort(exc)
-        for error in known:
-            _log_refusal(stream, error)
-        if unknown is not None:
-            _LOG.error(
-                "handler_failed protocol=%s peer=%s",
-                stream.protocol,
-                stream.remote_peer.short,
-                exc_info=unknown,
-            )
+
+    try:
+        failure = await contained(serve)
     except BaseException:
         stream.reset()
         raise
+    if failure is not None:
+        stream.reset()
+        _report(stream, failure)
+
+
+def _report(stream: Stream, failure: Exception) -> None:
+    known, unknown = _sort(failure)
+    for error in known:
+        _LOG.info(
+            "stream_ended protocol=%s peer=%s error=%s reason=%s",
+            stream.protocol,
+            stream.remote_peer.short,
+            type(error).__name__,
+            error,
+        )
+    if unknown is not None:
+        _LOG.error(
+            "handler_failed protocol=%s peer=%s",
+            stream.protocol,
+            stream.remote_peer.short,
+            exc_info=unknown,
+        )
 
 
 def _sort(exc: Exception) -> tuple[tuple[FogError, ...], Exception | None]:
     """Take the FogErrors out of what may be a group (nurseries raise groups)."""
+    if isinstance(exc, FogError):
+        return (exc,), None
     if not isinstance(exc, ExceptionGroup):
         return (), exc
     ours, others = exc.split(FogError)
@@ -58,13 +81,3 @@ def _leaves(group: ExceptionGroup[FogError]) -> tuple[FogError, ...]:
     for member in group.exceptions:
         found.extend(_leaves(member) if isinstance(member, ExceptionGroup) else (member,))
     return tuple(found)
-
-
-def _log_refusal(stream: Stream, exc: FogError) -> None:
-    _LOG.info(
-        "stream_ended protocol=%s peer=%s error=%s reason=%s",
-        stream.protocol,
-        stream.remote_peer.short,
-        type(exc).__name__,
-        exc,
-    )
