@@ -241,7 +241,7 @@ class Keystore:
         secrets = _read(plain, "secrets", self.path)
         if not hmac.compare_digest(secrets[1], hashlib.sha256(header).digest()):
             raise _damaged(self.path)
-        epochs = tuple(EpochKeys(e[1], e[2], e[3]) for e in secrets[6])
+        epochs = tuple(EpochKeys(e[1], e[2], e[3]) for e in secrets[6])  # ours: authenticated
         return Identity(secrets[2], secrets[3], secrets[4], secrets[5], epochs)
 
     def is_encrypted(self) -> bool:
