@@ -89,8 +89,16 @@ def encode(value: Value) -> bytes:
     return encoded
 
 
-def decode(data: bytes, *, schema: Schema, max_bytes: int = CBOR_MAX_BYTES) -> Value:
+def decode(
+    data: bytes,
+    *,
+    schema: Schema,
+    max_bytes: int = CBOR_MAX_BYTES,
+    max_items: int = CBOR_MAX_ITEMS,
+) -> Value:
     """Check and decode one message that fills `data` exactly.
+
+    `max_items` counts every integer, string, array and map in it.
 
     Raises RemoteProtocolError with code `cbor-size`, `cbor-form`, `cbor-depth` or `cbor-schema`.
     Nothing larger than `data` itself is allocated before all checks have passed.
@@ -99,7 +107,7 @@ def decode(data: bytes, *, schema: Schema, max_bytes: int = CBOR_MAX_BYTES) -> V
         raise RemoteProtocolError(
             f"message of {len(data)} bytes, at most {max_bytes} are allowed", code="cbor-size"
         )
-    end, _ = _scan(data, 0, 0, 0)
+    end, _ = _scan(data, 0, 0, max_items)
     if end != len(data):
         raise _form("bytes after the end of the message")
     schema.check(data)
@@ -189,9 +197,9 @@ def _head(data: bytes, at: int) -> tuple[int, int, int]:
 
 
 def _scan(data: bytes, at: int, depth: int, items: int) -> tuple[int, int]:
-    """Check the item at `at`; return the offset behind it and the count of items so far."""
-    items += 1
-    if depth > CBOR_MAX_DEPTH or items > CBOR_MAX_ITEMS:
+    """Check the item at `at`; return the offset behind it and how many items may still come."""
+    items -= 1
+    if depth > CBOR_MAX_DEPTH or items < 0:
         raise RemoteProtocolError("message too deep or too many items", code="cbor-depth")
     major, argument, at = _head(data, at)
     match major:

@@ -1,0 +1,71 @@
+# Everything runs in $(VENV), made from the hashed locks in requirements/. No root, no compiler.
+#
+#   make test                      run all tests
+#   make check                     what CI runs: lint, types, contracts, sizes, tests
+#   make help                      all targets
+#
+# PYTHON=python3.13 VENV=.venv313 choose another interpreter and another folder.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PYTHON VENV
+
+# Test processes: one for each of two cores. PYTEST_ARGS passes anything else to pytest.
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+GROUND := tools/venv.sh requirements/build.lock pyproject.toml setup.py
+
+.DELETE_ON_ERROR:
+.PHONY: help venv dev test check lint types lock threats fuzz clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+# A stamp is newer than its inputs only after a whole, successful installation.
+$(VENV)/.fogp2p-run: $(GROUND) requirements/run.lock
+	@sh tools/venv.sh run
+	@touch $@
+
+$(VENV)/.fogp2p-dev: $(GROUND) requirements/dev.lock
+	@sh tools/venv.sh dev
+	@touch $@ $(VENV)/.fogp2p-run
+
+venv: $(VENV)/.fogp2p-run  ## what a peer needs, in $(VENV)
+
+dev: $(VENV)/.fogp2p-dev  ## and the tools for tests and lint
+
+test: $(VENV)/.fogp2p-dev  ## run all tests
+	$(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
+
+lint: $(VENV)/.fogp2p-dev  ## style, types, import contracts, sizes, specs, threats
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_sizes.py
+	$(if $(wildcard tools/check_specs.py),$(BIN)/python tools/check_specs.py)
+	$(BIN)/python tools/check_threats.py
+
+check: lint test  ## what CI runs
+
+threats: $(VENV)/.fogp2p-dev  ## write the test column of docs/threats.md from the tests' markers
+	$(BIN)/python tools/check_threats.py --write
+
+lock:  ## write requirements/*.lock again (needs uv)
+	sh tools/lock.sh
+
+TARGET ?= codec
+SECONDS ?= 60
+# atheris is no part of the locks: it is heavy, and CI runs the same invariants with hypothesis.
+fuzz: $(VENV)/.fogp2p-dev  ## TARGET=codec SECONDS=60: run one fuzz target with atheris
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --only-binary :all: 'atheris>=3.1'
+	@mkdir -p tests/fuzz/corpus/$(TARGET)
+	$(BIN)/python tests/fuzz/fuzz_$(TARGET).py -max_total_time=$(SECONDS) tests/fuzz/corpus/$(TARGET)
+
+clean:  ## delete $(VENV) and every cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+		.import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,162 @@
+"""LAN discovery without sockets: packets and the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fogp2p.addresses import Multiaddr, Scope, parse_address
+from fogp2p.errors import RemoteProtocolError
+from fogp2p.ids import PeerId
+from fogp2p.transports.mdns.config import MdnsConfig
+from fogp2p.transports.mdns.machine import Machine
+from fogp2p.transports.mdns.messages import Announcement, Query, announcement, parse, query
+
+SERVICE = "_p2p._udp.local."
+IP = ipaddress.ip_address("192.168.1.7")
+ME, YOU = (PeerId.from_ed25519(bytes([n]) * 32) for n in (1, 2))
+
+
+def _address(peer: PeerId, number: int = 7) -> Multiaddr:
+    return parse_address(f"/ip4/192.168.1.{number}/tcp/4001/p2p/{peer}")
+
+
+def _machine(source: Scope = Scope.LAN) -> Machine:
+    return Machine(MdnsConfig(), f"{'a' * 32}.{SERVICE}", ME, source, now=0.0)
+
+
+def _told(peer: PeerId, *numbers: int, ttl: int = 120, name: str = "b" * 32) -> Announcement:
+    packet = announcement(SERVICE, name, [_address(peer, n) for n in numbers], IP, ttl)
+    (found,) = parse(packet, SERVICE)
+    assert isinstance(found, Announcement)
+    return found
+
+
+def test_packets_round_trip_with_repeated_keys() -> None:
+    told = _told(YOU, 7, 8, 9)
+    assert (told.peer, told.ttl_s, len(told.addresses)) == (YOU, 120, 3)
+    assert told.name == f"{'b' * 32}.{SERVICE}"
+    asked = parse(query(SERVICE, [(told.name, 100)]), SERVICE)
+    assert asked == Query(frozenset({told.name}))
+    assert parse(query("_other._udp.local."), SERVICE) == ()
+    assert (
+        parse(announcement("_p2p-x._udp.local.", "c" * 32, [_address(YOU)], IP, 1), SERVICE) == ()
+    )
+
+
+def test_packets_stay_below_an_ethernet_frame() -> None:
+    many = [_address(YOU, n % 250 + 1) for n in range(100)]
+    packet = announcement(SERVICE, "b" * 32, many, IP, 120)
+    assert len(packet) <= 1400
+    assert parse(packet, SERVICE)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=600), st.integers(0, 2**32))
+def test_any_bytes_parse_or_raise_our_error(data: bytes, seed: int) -> None:
+    source = random.Random(seed)
+    packet = bytearray(announcement(SERVICE, "b" * 32, [_address(YOU)], IP, 120))
+    for _ in range(source.randrange(1, 6)):
+        packet[source.randrange(len(packet))] = source.randrange(256)
+    for hostile in (data, bytes(packet), bytes(packet)[: source.randrange(len(packet))]):
+        try:
+            parse(hostile, SERVICE)
+        except RemoteProtocolError as error:
+            assert error.code == "mdns"
+
+
+def test_questions_come_quickly_and_then_rarely() -> None:
+    machine = _machine()
+    asked = []
+    now = 0.0
+    while now < 40:
+        now = machine.next_deadline()
+        if machine.query_due(now) is not None:
+            asked.append(now)
+    assert asked[:6] == [0.0, 0.5, 1.5, 4.5, 14.5, 24.5]
+
+
+def test_answers_are_delayed_limited_and_suppressed() -> None:
+    machine = _machine()
+    machine.receive_query(Query(frozenset()), now=10.0, chance=0.5)
+    assert not machine.answer_due(10.05)
+    assert machine.answer_due(10.0701)
+    machine.receive_query(Query(frozenset()), now=10.2, chance=0.0)
+    assert not machine.answer_due(11.0)
+    assert machine.answer_due(11.08)
+    machine.receive_query(Query(frozenset({f"{'a' * 32}.{SERVICE}"})), now=20.0, chance=0.0)
+    assert not machine.answer_due(30.0)
+
+
+def test_peers_are_news_once_until_they_expire_or_leave() -> None:
+    machine = _machine()
+    news = machine.receive_announcement(_told(YOU, 7), now=0.0)
+    assert news is not None and news.expires_at == 120.0
+    assert machine.receive_announcement(_told(YOU, 7), now=60.0) is None
+    assert machine.receive_announcement(_told(YOU, 8), now=61.0) is not None
+    assert machine.addresses_of(YOU)
+    forged = machine.receive_announcement(_told(YOU, 8, ttl=0, name="c" * 32), now=62.0)
+    assert forged is None and machine.peers == 1  # another name cannot say goodbye
+    gone = machine.receive_announcement(_told(YOU, 8, ttl=0), now=62.0)
+    assert gone is not None and gone.expires_at == 62.0
+    machine.receive_announcement(_told(YOU, 7), now=70.0)
+    machine.expire(now=190.1)
+    assert machine.peers == 0
+
+
+def test_our_own_announcement_is_no_news() -> None:
+    machine = _machine()
+    assert machine.receive_announcement(_told(ME, 7), now=0.0) is None
+    assert machine.receive_announcement(_told(YOU, 7, name="a" * 32), now=0.0) is None
+
+
+@pytest.mark.attack(19)
+@pytest.mark.parametrize(
+    ("source", "address", "kept"),
+    [
+        (Scope.LAN, "/ip4/127.0.0.1/tcp/22", False),
+        (Scope.LAN, "/ip6/::1/tcp/22", False),
+        (Scope.LAN, "/ip4/0.0.0.0/tcp/1", False),
+        (Scope.LAN, "/ip4/224.0.0.251/tcp/1", False),
+        (Scope.LAN, "/ip4/10.1.2.3/tcp/1", True),
+        (Scope.LOOPBACK, "/ip4/127.0.0.1/tcp/22", True),
+    ],
+)
+def test_addresses_aimed_at_ourselves_are_dropped(source: Scope, address: str, kept: bool) -> None:
+    machine = _machine(source)
+    told = Announcement(f"{'b' * 32}.{SERVICE}", 120, YOU, (parse_address(address),))
+    assert (machine.receive_announcement(told, now=0.0) is not None) is kept
+
+
+@pytest.mark.attack(30)
+def test_mdns_flood() -> None:
+    """A storm of packets and of invented peers: counted, bounded, and over in a minute."""
+    machine = _machine()
+    assert sum(machine.may_read(0.5) for _ in range(10_000)) == 200
+    source = random.Random(1)
+    strangers = [PeerId.from_ed25519(source.randbytes(32)) for _ in range(5_000)]
+    accepted = sum(
+        machine.receive_announcement(
+            Announcement(f"{n:032x}.{SERVICE}", 120, peer, (_address(peer),)), now=1.0
+        )
+        is not None
+        for n, peer in enumerate(strangers)
+    )
+    assert accepted == 50 and machine.peers == 50 and machine.dropped > 4_000
+    assert machine.receive_announcement(_told(YOU, 7), now=62.0) is not None
+
+
+@pytest.mark.attack(30)
+def test_huge_and_strange_records_are_refused() -> None:
+    with pytest.raises(RemoteProtocolError):
+        parse(bytes(65_000), SERVICE)
+    control = announcement(SERVICE, "b" * 32, [_address(YOU)], IP, 120).replace(
+        b"dnsaddr=/ip4", b"dnsaddr=\x1b[2J"
+    )
+    with contextlib.suppress(RemoteProtocolError):
+        assert parse(control, SERVICE) == ()
