@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -36,12 +36,14 @@ class EventHub(Generic[E]):
             listener.put(event)
 
     @contextmanager
-    def listen(self) -> Iterator[AsyncIterator[E | Gap]]:
-        """Yield an endless iterator over the events published from now on.
+    def listen(self, first: Iterable[E] = ()) -> Iterator[AsyncIterator[E | Gap]]:
+        """Yield an endless iterator over `first` and then the events published from now on.
 
         Where events were lost, it yields one `Gap` with their number before the next event.
         """
         listener = _Listener[E](self._queue)
+        for event in first:
+            listener.put(event)
         self._listeners.add(listener)
         try:
             yield listener

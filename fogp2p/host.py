@@ -341,7 +341,7 @@ class Discovery(ABC):
 
     @abstractmethod
     def sightings(self) -> AbstractContextManager[AsyncIterator[Sighting | Gap]]:
-        """Listen to peers seen from now on."""
+        """Listen: first the peers seen already and not expired, then those seen from now on."""
 
     @abstractmethod
     async def find_peer(self, peer: PeerId, *, deadline: float) -> tuple[Multiaddr, ...]:

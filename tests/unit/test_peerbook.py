@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,6 @@ def _offered(environment: Environment) -> tuple[list[Sighting], str]:
     async def scenario(trace: Trace) -> tuple[list[Sighting], str]:
         async with open_known_peers(PATH, environment) as book:
             with book.sightings() as sightings:
-                book.offer()
                 found = [await anext(aiter(sightings)) for _ in range(len(book))]
             assert all(isinstance(sighting, Sighting) for sighting in found)
             return [s for s in found if isinstance(s, Sighting)], book.problem()
@@ -108,28 +108,19 @@ def test_any_file_opens(data: bytes) -> None:
     assert problem != "" or len(data) < 64
 
 
-def test_bootstrap_offers_again_while_alone() -> None:
+def test_bootstrap_offers_what_is_configured_to_every_listener() -> None:
     address = parse_address(f"/ip4/10.0.0.1/tcp/4001/p2p/{PEERS[0]}")
-    alone = [True]
 
-    async def scenario(trace: Trace) -> int:
-        bootstrap, count = Bootstrap([address]), 0
-        with bootstrap.sightings() as sightings:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(bootstrap.run, lambda: alone[0])
-                with trio.move_on_after(60):
-                    async for sighting in sightings:
-                        assert isinstance(sighting, Sighting)
-                        assert sighting.addresses == (ADDRESSES[0],)
-                        count += 1
-                alone[0] = False
-                with trio.move_on_after(600):
-                    async for _ in sightings:
-                        count += 100
-                nursery.cancel_scope.cancel()
-        return count
+    async def scenario(trace: Trace) -> None:
+        bootstrap = Bootstrap([address])
+        for _ in range(2):
+            with bootstrap.sightings() as sightings:
+                seen = await anext(aiter(sightings))
+                assert isinstance(seen, Sighting)
+                assert (seen.peer, seen.addresses) == (PEERS[0], (ADDRESSES[0],))
+                assert seen.expires_at == math.inf
 
-    assert run_simulation(1, scenario)[0] == 4  # at 0, 5, 15 and 35 s
+    run_simulation(1, scenario)
 
 
 def test_bootstrap_addresses_need_a_peer_id() -> None:

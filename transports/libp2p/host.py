@@ -50,7 +50,6 @@ from .dialer import race
 from .inbound import Inbound
 from .interfaces import concrete_addresses, tcp_endpoint
 from .multistream import Opener, Responder
-from .ping import PING, serve_ping
 from .session import MuxedStream, Session
 from .stream import LibP2PStream
 from .upgrade import upgrade
@@ -120,7 +119,6 @@ class LibP2PHost(Host):
         self._inbound_streams = 0
         self._bound: list[tuple[str, int]] = []
         self._inbound = Inbound(config, self._hub)
-        self.set_handler(PING, serve_ping)
         self.set_handler(identify.IDENTIFY, self._serve_identify)
         self.set_handler(identify.PUSH, self._serve_push)
 

@@ -34,6 +34,7 @@ class _Seen:
     name: str
     addresses: tuple[Multiaddr, ...]
     expires_at: float
+    told_until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +135,13 @@ class Machine:
         if not addresses or (seen is None and not self._admit(now)):
             return None
         expires_at = now + min(told.ttl_s, TTL_S)
+        # The same again is news only when what we told of it is about to run out.
         known = seen is not None and seen.addresses == addresses
-        self._seen[told.peer] = _Seen(told.name, addresses, expires_at)
+        fresh = seen is None or not known or seen.told_until - now < TTL_S / 2
+        told_until = expires_at if fresh or seen is None else seen.told_until
+        self._seen[told.peer] = _Seen(told.name, addresses, expires_at, told_until)
         self._seen.move_to_end(told.peer)
-        if known:
+        if not fresh:
             return None
         return Heard(told.peer, addresses, expires_at)
 
@@ -150,6 +154,10 @@ class Machine:
         """Where `peer` says it is."""
         seen = self._seen.get(peer)
         return seen.addresses if seen is not None else ()
+
+    def present(self) -> list[Heard]:
+        """Everybody heard of now."""
+        return [Heard(peer, s.addresses, s.expires_at) for peer, s in self._seen.items()]
 
     @property
     def peers(self) -> int:

@@ -21,7 +21,7 @@ from fogp2p.host import Discovery, Sighting
 from fogp2p.ids import PeerId
 
 from .config import MAX_RECEIVE_BYTES, TTL_S, MdnsConfig
-from .machine import Machine
+from .machine import Heard, Machine
 from .messages import Query, announcement, parse, query
 
 __all__ = ["open_mdns"]
@@ -112,7 +112,8 @@ class _Mdns(Discovery):
         return self._problem or "no network interface can do multicast"
 
     def sightings(self) -> AbstractContextManager[AsyncIterator[Sighting | Gap]]:
-        return self._hub.listen()
+        present = [heard for port in self._ports.values() for heard in port.machine.present()]
+        return self._hub.listen([self._sighting(heard) for heard in present])
 
     async def find_peer(self, peer: PeerId, *, deadline: float) -> tuple[Multiaddr, ...]:
         await trio.lowlevel.checkpoint()
@@ -200,10 +201,11 @@ class _Mdns(Discovery):
             for one in told:
                 news = port.machine.receive_announcement(one, now)
                 if news is not None:
-                    self._hub.publish(
-                        Sighting(news.peer, news.addresses, self.source, news.expires_at)
-                    )
+                    self._hub.publish(self._sighting(news))
         port.wake.set()
+
+    def _sighting(self, heard: Heard) -> Sighting:
+        return Sighting(heard.peer, heard.addresses, self.source, heard.expires_at)
 
     async def _speak(self, port: _Port) -> None:
         while self._ports.get(port.interface) is port:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 
@@ -20,7 +21,11 @@ class LocalDiscovery(Discovery):
         self._hub: EventHub[Sighting] = EventHub()
 
     def sightings(self) -> AbstractContextManager[AsyncIterator[Sighting | Gap]]:
-        return self._hub.listen()
+        return self._hub.listen(self._present())
+
+    @abstractmethod
+    def _present(self) -> list[Sighting]:
+        """What is known now."""
 
     async def provide(self, key: bytes, *, deadline: float) -> int:
         await trio.lowlevel.checkpoint()

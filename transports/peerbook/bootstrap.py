@@ -1,8 +1,9 @@
-"""The peers named in the configuration: tried at the start, and again while nobody is there."""
+"""The peers named in the configuration. They are always worth a try."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 
 import trio
 
@@ -12,7 +13,6 @@ from fogp2p.host import Sighting
 from fogp2p.ids import PeerId
 
 from .base import LocalDiscovery
-from .config import RETRY_FIRST_S, RETRY_MOST_S, SIGHTING_S
 
 __all__ = ["Bootstrap"]
 
@@ -44,19 +44,8 @@ class Bootstrap(LocalDiscovery):
         await trio.lowlevel.checkpoint()
         return tuple(self._peers.get(peer, ()))
 
-    async def run(self, alone: Callable[[], bool]) -> None:
-        """Offer the peers now, and again with growing pauses while `alone()`."""
-        pause = RETRY_FIRST_S
-        self._offer()
-        while True:
-            await trio.sleep(pause)
-            if alone():
-                self._offer()
-                pause = min(2 * pause, RETRY_MOST_S)
-            else:
-                pause = RETRY_FIRST_S
-
-    def _offer(self) -> None:
-        expires_at = trio.current_time() + SIGHTING_S
-        for peer, addresses in self._peers.items():
-            self._hub.publish(Sighting(peer, tuple(addresses), self.source, expires_at))
+    def _present(self) -> list[Sighting]:
+        return [
+            Sighting(peer, tuple(addresses), self.source, math.inf)
+            for peer, addresses in self._peers.items()
+        ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from fogp2p.ids import PeerId
 from fogp2p.limits import ADDRESSES_PER_PEER, KNOWN_PEERS, SHUTDOWN_GRACE_S
 
 from .base import LocalDiscovery
-from .config import MAX_FILE_BYTES, OFFERED_AT_START, SAVE_INTERVAL_S, SIGHTING_S
+from .config import MAX_FILE_BYTES, OFFERED_AT_START, SAVE_INTERVAL_S
 
 __all__ = ["KnownPeers", "open_known_peers"]
 
@@ -89,12 +90,12 @@ class KnownPeers(LocalDiscovery):
         """Remember `peer` no longer."""
         self._changed |= self._peers.pop(peer, None) is not None
 
-    def offer(self) -> None:
-        """Publish the most recently useful peers as sightings."""
-        expires_at = trio.current_time() + SIGHTING_S
-        for peer in list(reversed(self._peers))[:OFFERED_AT_START]:
-            addresses = self._peers[peer].addresses
-            self._hub.publish(Sighting(peer, addresses, self.source, expires_at))
+    def _present(self) -> list[Sighting]:
+        """The most recently useful peers, best first."""
+        return [
+            Sighting(peer, self._peers[peer].addresses, self.source, math.inf)
+            for peer in list(reversed(self._peers))[:OFFERED_AT_START]
+        ]
 
     async def find_peer(self, peer: PeerId, *, deadline: float) -> tuple[Multiaddr, ...]:
         await trio.lowlevel.checkpoint()

@@ -13,7 +13,7 @@ from fogp2p.errors import LimitExceeded, RemoteProtocolError, StreamReset
 from fogp2p.host import Host, Stream
 from fogp2p.ids import PeerId, ProtocolId
 
-__all__ = ["PING", "ping", "serve_ping"]
+__all__ = ["PING", "install", "ping", "serve_ping"]
 
 PING: Final = ProtocolId("/ipfs/ping/1.0.0")
 _SIZE: Final = 32
@@ -21,6 +21,11 @@ _SIZE: Final = 32
 _IDLE_S: Final = 60.0
 # More a second than any measurement needs.
 _MAX_PER_S: Final = 100
+
+
+def install(host: Host) -> None:
+    """Answer pings on `host`."""
+    host.set_handler(PING, serve_ping)
 
 
 async def serve_ping(stream: Stream) -> None:

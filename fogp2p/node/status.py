@@ -1,0 +1,79 @@
+"""What a node tells of itself, as plain values that go into JSON as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["DiscoveryStatus", "NodeStatus", "PeerStatus", "explain"]
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryStatus:
+    """One way of finding peers; `problem` is empty when all is well."""
+
+    source: str
+    seen: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """One connected peer. `protocols` maps each agreed protocol to its version."""
+
+    peer_id: str
+    address: str
+    direction: str
+    connected_s: float
+    agent: str
+    software: str
+    protocols: dict[str, str]
+    not_agreed: str
+    """Why no versions are agreed; empty when they are."""
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """One screen's worth. Times in seconds, `started_at` since 1970-01-01 UTC."""
+
+    peer_id: str
+    version: str
+    key_type: str
+    key_encrypted: bool | None
+    """None: the keys are in no file."""
+    started_at: float
+    uptime_s: float
+    addresses: tuple[str, ...]
+    peers_connected: int
+    peers_agreed: int
+    peers_wanted: int
+    discovery: tuple[DiscoveryStatus, ...]
+    echo_messages: int
+    echo_bytes: int
+    why: str
+    """Why there are no peers, or fewer than wanted; empty when there is nothing to explain."""
+
+
+def explain(
+    connected: int,
+    wanted: int,
+    discovery: Sequence[DiscoveryStatus],
+    failures: Sequence[tuple[str, str]],
+) -> str:
+    """Why a node is alone. `failures`: (peer, reason) of dials that failed."""
+    if connected or wanted == 0:
+        return ""
+    if not discovery:
+        return "no way of finding peers is switched on (see [discovery] in the configuration)"
+    if failures:
+        peer, reason = failures[0]
+        others = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
+        return f"{peer}{others} was seen but not reached: {reason}"
+    problems = [f"{each.source}: {each.problem}" for each in discovery if each.problem]
+    if len(problems) == len(discovery):
+        return "; ".join(problems)
+    if any(each.seen for each in discovery):
+        return "the peers that were seen are gone"
+    tail = f" ({'; '.join(problems)})" if problems else ""
+    return f"no other peer has been seen yet{tail}"

@@ -1,0 +1,5 @@
+"""The libp2p ping protocol. Spec: libp2p/specs ping/ping.md."""
+
+from .handler import PING, install, ping
+
+__all__ = ["PING", "install", "ping"]
