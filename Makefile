@@ -1,5 +1,6 @@
 # Everything runs in $(VENV), made from the hashed locks in requirements/. No root, no compiler.
 #
+#   make demo                      see it work
 #   make test                      run all tests
 #   make check                     what CI runs: lint, types, contracts, sizes, tests
 #   make help                      all targets
@@ -18,7 +19,7 @@ PYTEST_ARGS ?=
 GROUND := tools/venv.sh requirements/build.lock pyproject.toml setup.py
 
 .DELETE_ON_ERROR:
-.PHONY: help venv dev test check lint types lock threats fuzz clean
+.PHONY: help venv dev demo test check lint types lock threats fuzz clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -35,6 +36,9 @@ $(VENV)/.fogp2p-dev: $(GROUND) requirements/dev.lock
 venv: $(VENV)/.fogp2p-run  ## what a peer needs, in $(VENV)
 
 dev: $(VENV)/.fogp2p-dev  ## and the tools for tests and lint
+
+demo: $(VENV)/.fogp2p-run  ## five peers on this machine find each other, talk, and survive a crash
+	@$(BIN)/fogp2p demo $(DEMO_ARGS)
 
 test: $(VENV)/.fogp2p-dev  ## run all tests
 	$(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .config import Config as Config
+    from .environment import within as within
     from .host import Host as Host
     from .host import Stream as Stream
     from .ids import PeerId as PeerId
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Config", "Host", "Node", "PeerId", "Stream", "__version__", "open_peer"]
+__all__ = ["Config", "Host", "Node", "PeerId", "Stream", "__version__", "open_peer", "within"]
 
 _HOMES = {
     "Config": "fogp2p.config",
@@ -25,6 +26,7 @@ _HOMES = {
     "PeerId": "fogp2p.ids",
     "Stream": "fogp2p.host",
     "open_peer": "fogp2p.node",
+    "within": "fogp2p.environment",
 }
 
 

@@ -10,14 +10,14 @@ import fcntl
 import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from .environment import DiskError
 from .errors import FogError
 
-__all__ = ["LockedError", "harden", "hold"]
+__all__ = ["LockedError", "command_line", "harden", "hold"]
 
 _PR_SET_DUMPABLE = 4
 
@@ -74,3 +74,20 @@ def harden() -> list[str]:
     else:
         missing.append("other processes of this user can read our memory on this system")
     return missing
+
+
+def command_line(home: str | None, settings: Sequence[str], ready_fd: int | None) -> list[str]:
+    """How this program starts a peer in another process.
+
+    `-I`: neither PYTHON* variables nor modules in the current directory can change what runs.
+    `ready_fd`: an inherited pipe that gets the peer id once the peer is ready.
+    """
+    line = [sys.executable, "-I", "-m", "fogp2p"]
+    if home is not None:
+        line += ["--home", home]
+    line += ["--quiet", "up"]
+    if ready_fd is not None:
+        line += ["--ready-fd", str(ready_fd)]
+    for setting in settings:
+        line += ["--set", setting]
+    return line

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 import trio
 
 from fogp2p import __version__
-from fogp2p.addresses import Multiaddr
+from fogp2p.addresses import Multiaddr, parse_address, peer_of
 from fogp2p.config import Config, parse_versions
 from fogp2p.environment import Environment
+from fogp2p.errors import ConfigError
 from fogp2p.events import Gap
 from fogp2p.host import (
     Connected,
@@ -29,6 +30,7 @@ from fogp2p.identity import Identity
 from fogp2p.ids import PeerId, ProtocolId, Version, protocol_id
 from fogp2p.protocols import echo, ping
 from fogp2p.protocols.versioning import Catalogue, Offer, Release, Versioning, open_versioning
+from fogp2p.tasks import open_tasks
 from fogp2p.transports.peerbook import KnownPeers
 
 from .connector import Connector
@@ -62,7 +64,7 @@ async def open_node(
     counters = echo.install(host, offered)
     async with (
         open_versioning(host, identity, catalogue, environment) as versioning,
-        trio.open_nursery() as nursery,
+        open_tasks() as nursery,
     ):
         node = Node(host, identity, config, environment, versioning, counters, discoveries)
         node.key_encrypted = key_encrypted
@@ -135,9 +137,17 @@ class Node:
         """Open a stream of a protocol of your own. Raises as `Host.open_stream`."""
         return await self.host.open_stream(peer, [protocol_id(protocol)], deadline=deadline)
 
-    async def connect(self, address: Multiaddr, peer: PeerId, *, deadline: float) -> None:
-        """Connect to `peer` at `address`. Raises as `Host.connect`."""
-        await self.host.connect(peer, [address], deadline=deadline)
+    async def connect(self, address: str, *, deadline: float) -> PeerId:
+        """Connect to the peer at an address that ends in `/p2p/<id>`; return its id.
+
+        Raises ConfigError for another address, or as `Host.connect`.
+        """
+        parsed = parse_address(address)
+        peer = peer_of(parsed)
+        if peer is None:
+            raise ConfigError(f"no peer id at the end of {address}", hint="it ends in /p2p/12D3...")
+        await self.host.connect(peer, [parsed], deadline=deadline)
+        return peer
 
     async def ping(self, peer: PeerId, *, deadline: float) -> float:
         """The round-trip time in seconds. Raises as `Host.open_stream`."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from fogp2p import __version__
 from fogp2p.addresses import parse_address
-from fogp2p.config import Config
+from fogp2p.config import Config, load_config
 from fogp2p.environment import Environment, real_environment
 from fogp2p.host import Discovery, Host
 from fogp2p.identity import Identity, Keystore, ephemeral
@@ -34,15 +35,18 @@ async def open_peer(
     """Run a peer on this machine's network while the context lasts.
 
     `home`: the directory that keeps its keys and what it learns; made if need be, held by one
-    process at a time. None: a peer without files, with new keys each time. `passphrase` opens (or,
-    for a new peer, protects) the keys.
+    process at a time. None: a peer without files, with new keys each time. `config`: None reads
+    `<home>/config.toml` and the variables `FOGP2P_<SECTION>__<KEY>`. `passphrase` opens (or, for a
+    new peer, protects) the keys.
 
     Raises ConfigError (also for a port in use), KeystoreError, DiskError, and LockedError when
     another process runs on the same directory.
     """
-    config = config if config is not None else Config()
     environment = environment if environment is not None else real_environment()
     paths = home_paths(Path(home)) if isinstance(home, (str, Path)) else home
+    if config is None:
+        file = paths.config if paths is not None else None
+        config = load_config(file, disk=environment.disk, environ=os.environ).config
     async with AsyncExitStack() as stack:
         encrypted: bool | None = None
         if paths is None:

@@ -15,6 +15,7 @@ from fogp2p.events import Gap
 from fogp2p.host import Connected, Direction, Disconnected, Host, Stream
 from fogp2p.identity import Identity, verify
 from fogp2p.ids import PeerId, ProtocolId, Version
+from fogp2p.tasks import open_tasks
 
 from .catalogue import Catalogue, libp2p_name
 from .config import GATE_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, WARN_DAYS
@@ -45,7 +46,7 @@ async def open_versioning(
     host: Host, identity: Identity, catalogue: Catalogue, environment: Environment
 ) -> AsyncIterator[Versioning]:
     """Agree with every peer of `host`, and admit only what was agreed, while the context lasts."""
-    async with trio.open_nursery() as nursery:
+    async with open_tasks() as nursery:
         versioning = Versioning(host, identity, catalogue, environment, nursery)
         host.set_handler(PROTOCOL_ID, versioning.serve)
         host.set_gate(versioning)

@@ -42,6 +42,7 @@ from fogp2p.identity import Identity
 from fogp2p.ids import PeerId, ProtocolId
 from fogp2p.limits import DIAL_TIMEOUT_S, SHUTDOWN_GRACE_S
 from fogp2p.supervision import contained, serve_stream
+from fogp2p.tasks import open_tasks
 
 from . import identify
 from .book import AddressBook
@@ -84,7 +85,7 @@ async def open_host(
 
     Raises ConfigError for an address that cannot be listened on.
     """
-    async with trio.open_nursery() as nursery:
+    async with open_tasks() as nursery:
         host = LibP2PHost(identity, config, environment, nursery)
         await host.listen()
         try:

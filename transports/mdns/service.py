@@ -19,6 +19,7 @@ from fogp2p.errors import RemoteProtocolError
 from fogp2p.events import EventHub, Gap
 from fogp2p.host import Discovery, Sighting
 from fogp2p.ids import PeerId
+from fogp2p.tasks import open_tasks
 
 from .config import MAX_RECEIVE_BYTES, TTL_S, MdnsConfig
 from .machine import Heard, Machine
@@ -58,7 +59,7 @@ async def open_mdns(
 
     Where multicast is not possible it still opens; `problem()` then says why nothing is seen.
     """
-    async with trio.open_nursery() as nursery:
+    async with open_tasks() as nursery:
         service = _Mdns(peer, addresses, config, environment)
         nursery.start_soon(service.watch, nursery)
         await service.looked.wait()

@@ -6,12 +6,11 @@ import random
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-import trio
-
 from fogp2p.addresses import Multiaddr, parse_address
 from fogp2p.errors import LocalProtocolError
 from fogp2p.identity import Identity
 from fogp2p.ids import PeerId
+from fogp2p.tasks import open_tasks
 
 from .config import LinkSettings
 from .host import MemoryHost
@@ -45,7 +44,7 @@ class MemoryNetwork:
         if peer in self._hosts:
             raise LocalProtocolError("this peer is on the network already", code="memory-host")
         number, self._next_number = self._next_number, self._next_number + 1
-        async with trio.open_nursery() as nursery:
+        async with open_tasks() as nursery:
             host = MemoryHost(self, peer, number, nursery)
             self._hosts[peer] = self._by_number[number] = host
             try:

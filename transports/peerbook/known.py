@@ -19,6 +19,7 @@ from fogp2p.errors import RemoteProtocolError
 from fogp2p.host import Sighting
 from fogp2p.ids import PeerId
 from fogp2p.limits import ADDRESSES_PER_PEER, KNOWN_PEERS, SHUTDOWN_GRACE_S
+from fogp2p.tasks import open_tasks
 
 from .base import LocalDiscovery
 from .config import MAX_FILE_BYTES, OFFERED_AT_START, SAVE_INTERVAL_S
@@ -44,7 +45,7 @@ async def open_known_peers(path: Path, environment: Environment) -> AsyncIterato
     """
     book = KnownPeers(path, environment)
     await book.load()
-    async with trio.open_nursery() as nursery:
+    async with open_tasks() as nursery:
         nursery.start_soon(book.keep_saving)
         try:
             yield book

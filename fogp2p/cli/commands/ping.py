@@ -1,0 +1,31 @@
+"""fogp2p ping"""
+
+from __future__ import annotations
+
+import statistics
+
+import click
+
+from fogp2p.cli.output import Output
+from fogp2p.cli.peer import find_peer
+
+__all__ = ["command"]
+
+
+@click.command("ping")
+@click.argument("peer")
+@click.option("--count", "-c", type=click.IntRange(1, 100), default=5, help="How many pings.")
+@click.pass_obj
+def command(output: Output, peer: str, count: int) -> None:
+    """Measure the round trip to PEER: a peer id, or its last characters if it is connected."""
+    client = output.client()
+    name = find_peer(client, peer)
+    answer = client.post(f"peers/{name}/ping", {"count": count, "timeout_s": output.timeout_s})
+    times = [1000 * each for each in answer["round_trips_s"]]
+    output.result(
+        answer,
+        [
+            f"{len(times)} pings to {name}: median {statistics.median(times):.2f} ms, "
+            f"{min(times):.2f}-{max(times):.2f} ms"
+        ],
+    )

@@ -1,0 +1,88 @@
+"""fogp2p up"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import click
+import trio
+
+from fogp2p import __version__
+from fogp2p.api import serve_api
+from fogp2p.cli.logs import start_logging
+from fogp2p.cli.output import Output
+from fogp2p.cli.settings import load, set_option
+from fogp2p.config import Loaded
+from fogp2p.node import Node, open_peer
+from fogp2p.paths import Paths
+from fogp2p.process import harden
+from fogp2p.tasks import open_tasks
+
+__all__ = ["command"]
+
+
+@click.command("up")
+@click.option("--detach", "-d", is_flag=True, help="Run in the background.")
+@click.option("--ready-fd", type=int, hidden=True, help="Write one line here once ready.")
+@set_option
+@click.pass_obj
+def command(output: Output, detach: bool, ready_fd: int | None, settings: tuple[str, ...]) -> None:
+    """Start this peer. The first time it makes keys. Ctrl+C stops it."""
+    loaded = load(output, settings)
+    if detach:
+        from fogp2p.cli.background import start_in_background
+
+        answer = start_in_background(output, settings)
+        output.result(answer, [f"{answer['peer_id']} runs in the background, pid {answer['pid']}"])
+        return
+    missing = harden()
+    passphrase = os.environ.pop("FOGP2P_PASSPHRASE", None)
+    start_logging(loaded.config.log.level)
+    for problem in missing:
+        output.say(f"! {problem}")
+    trio.run(_run, output, output.paths, loaded, passphrase, ready_fd)
+
+
+async def _run(
+    output: Output, paths: Paths, loaded: Loaded, passphrase: str | None, ready_fd: int | None
+) -> None:
+    new = not paths.keystore.exists()
+    started = trio.current_time()
+    async with (
+        open_peer(paths, config=loaded.config, passphrase=passphrase) as node,
+        open_tasks() as signals,
+    ):
+        signals.start_soon(_stop_on_signal, node)
+        async with open_tasks() as serving:  # ends by itself, its last answers sent
+            await serving.start(serve_api, node, loaded, paths.socket)
+            _greet(output, node, paths, new, trio.current_time() - started)
+            _tell_ready(ready_fd, node)
+        signals.cancel_scope.cancel()
+    output.say("stopped")
+
+
+def _tell_ready(ready_fd: int | None, node: Node) -> None:
+    if ready_fd is not None:
+        with os.fdopen(ready_fd, "w", encoding="ascii") as pipe:
+            pipe.write(f"{node.peer_id}\n")
+
+
+async def _stop_on_signal(node: Node) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            node.stop()
+
+
+def _greet(output: Output, node: Node, paths: Paths, new: bool, took_s: float) -> None:
+    status = node.status()
+    output.say(f"fogp2p {__version__}{'  new peer' if new else ''}")
+    output.say(f"  you        {node.peer_id}")
+    locked = "with a passphrase" if status.key_encrypted else "NOT encrypted; see FOGP2P_PASSPHRASE"
+    output.say(f"  keys       {paths.keystore} (0600, {locked})")
+    for address in status.addresses:
+        output.say(f"  listening  {address}")
+    for each in status.discovery:
+        output.say(f"  {each.source:<10} {each.problem or 'on'}")
+    output.say(f"  api        unix:{paths.socket}")
+    output.say(f"ready in {took_s:.1f} s. Ctrl+C stops it; `fogp2p status` shows what it does.")
