@@ -118,7 +118,7 @@ def test_keys_show_in_no_text() -> None:
     texts = [repr(identity), str(identity), repr(identity.epochs), f"{identity!r}"]
     with pytest.raises(KeystoreError) as caught:
         _store()[0].load()
-    form_of = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    form_of = traceback.TracebackException.from_exception(caught.value)
     texts += form_of.format()
     for secret in secrets:
         for form in (secret.hex(), repr(secret)[2:-1]):
