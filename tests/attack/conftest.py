@@ -1,0 +1,198 @@
+"""A peer that speaks the wire and then breaks its rules."""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from fogp2p.addresses import Multiaddr
+from fogp2p.environment import real_environment, within
+from fogp2p.errors import StreamReset
+from fogp2p.framing import encode_frame
+from fogp2p.host import Host, Stream
+from fogp2p.identity import Identity, ephemeral
+from fogp2p.ids import ProtocolId
+from fogp2p.transports.libp2p import Libp2pConfig, open_host
+from fogp2p.transports.libp2p.host import LibP2PHost
+from fogp2p.transports.libp2p.multistream import Opener
+from fogp2p.transports.libp2p.noise import Channel, NoiseHandshake
+from fogp2p.transports.libp2p.upgrade import NOISE, YAMUX
+
+HEADER = struct.Struct("!BBHII")
+DATA, WINDOW, PING, GO_AWAY = range(4)
+SYN, ACK, FIN, RST = 1, 2, 4, 8
+ECHO = ProtocolId("/test/echo/1.0.0")
+SINK = ProtocolId("/test/sink/1.0.0")
+SOURCE = ProtocolId("/test/source/1.0.0")
+
+
+def frame(kind: int, flags: int, stream: int, length: int, body: bytes = b"") -> bytes:
+    """A yamux frame; `length` may lie."""
+    return HEADER.pack(0, kind, flags, stream, length) + body
+
+
+def line(text: str) -> bytes:
+    """A multistream line."""
+    return encode_frame(text.encode() + b"\n", max_bytes=1024)
+
+
+class RawPeer:
+    """A secured connection without a multiplexer of its own."""
+
+    def __init__(self, socket: trio.SocketStream, channel: Channel) -> None:
+        self.socket = socket
+        self.channel = channel
+
+    async def send(self, *frames: bytes) -> None:
+        """Seal and send."""
+        await self.socket.send_all(self.channel.encrypt(b"".join(frames)))
+
+    async def open(self, stream: int, protocol: ProtocolId) -> None:
+        """Open a stream and propose a protocol, waiting for nothing."""
+        body = line("/multistream/1.0.0") + line(protocol)
+        await self.send(frame(WINDOW, SYN, stream, 0), frame(DATA, 0, stream, len(body), body))
+
+    async def hears_the_end(self, timeout_s: float = 10.0) -> bool:
+        """Whether the other side closes the connection in time."""
+        with trio.move_on_after(timeout_s):
+            try:
+                while await self.socket.receive_some(65536):
+                    pass
+            except trio.BrokenResourceError:
+                pass
+            return True
+        return False
+
+    async def send_until_closed(self, blob: bytes, times: int) -> int:
+        """Send `blob` again and again; return how often it went out before the end."""
+        for count in range(times):
+            try:
+                with trio.fail_after(10):
+                    await self.send(blob)
+            except trio.BrokenResourceError:
+                return count
+        return times
+
+
+def endpoint(host: Host) -> tuple[str, int]:
+    """Where `host` listens."""
+    parts = {protocol.name: value for protocol, value in host.addresses[0].items()}
+    return str(parts["ip4"]), int(str(parts["tcp"]))
+
+
+# What the attackers of one test opened, closed when its target goes.
+_SOCKETS: list[trio.SocketStream] = []
+
+
+async def raw_socket(host: Host) -> trio.SocketStream:
+    """A TCP connection that has said nothing."""
+    socket = await trio.open_tcp_stream(*endpoint(host))
+    _SOCKETS.append(socket)
+    return socket
+
+
+async def raw_dial(host: Host, identity: Identity | None = None) -> RawPeer:
+    """Come in as a proven peer."""
+    socket = await raw_socket(host)
+    identity = identity or ephemeral(random.SystemRandom())
+    handshake = NoiseHandshake(identity, initiator=True, expected=host.peer_id)
+    opener = Opener([NOISE])
+    await socket.send_all(opener.start() + handshake.start())
+    while not opener.is_finished:
+        opener.receive_data(await socket.receive_some(65536))
+    early = opener.take_rest()
+    while not handshake.is_finished:
+        answer = handshake.receive_data(early)
+        if answer:
+            await socket.send_all(answer)
+        if not handshake.is_finished:
+            early = await socket.receive_some(65536)
+    channel = handshake.channel()
+    muxer = Opener([YAMUX])
+    await socket.send_all(channel.encrypt(muxer.start()))
+    while not muxer.is_finished:
+        muxer.receive_data(channel.decrypt(await socket.receive_some(65536)))
+    return RawPeer(socket, channel)
+
+
+async def _echo(stream: Stream) -> None:
+    while data := await stream.read_some():
+        await stream.write_all(data)
+
+
+async def _sink(stream: Stream) -> None:
+    await trio.sleep_forever()
+
+
+async def _source(stream: Stream) -> None:
+    while True:
+        await stream.write_all(bytes(65536))
+
+
+@asynccontextmanager
+async def open_target(config: Libp2pConfig | None = None) -> AsyncIterator[LibP2PHost]:
+    """A host with three handlers, to be attacked."""
+    identity = ephemeral(random.SystemRandom())
+    async with open_host(identity, config or Libp2pConfig(), real_environment()) as host:
+        for protocol, handler in ((ECHO, _echo), (SINK, _sink), (SOURCE, _source)):
+            host.set_handler(protocol, handler)
+        try:
+            yield host
+        finally:
+            while _SOCKETS:
+                _SOCKETS.pop().socket.close()
+
+
+async def honest_echo(host: LibP2PHost, addresses: tuple[Multiaddr, ...] = ()) -> float:
+    """Another peer comes, gets an echo, and goes; seconds it took."""
+    start = trio.current_time()
+    identity = ephemeral(random.SystemRandom())
+    async with open_host(identity, Libp2pConfig(), real_environment()) as friend:
+        await friend.connect(host.peer_id, host.addresses, deadline=within(10))
+        stream = await friend.open_stream(host.peer_id, [ECHO], deadline=within(10))
+        async with stream:
+            await stream.write_all(b"still there?")
+            got = b""
+            while len(got) < 12:
+                part = await stream.read_some()
+                if not part:
+                    raise StreamReset("no echo")
+                got += part
+        assert got == b"still there?"
+        took = trio.current_time() - start
+    return took
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Wait for something that no event tells."""
+    with trio.fail_after(timeout_s):
+        while not condition():
+            await trio.lowlevel.checkpoint()
+            await trio.sleep(0.005)
+
+
+class Tools:
+    """What the tests of this directory share (they are no package)."""
+
+    DATA, WINDOW, PING, GO_AWAY = DATA, WINDOW, PING, GO_AWAY
+    SYN, ACK, FIN, RST = SYN, ACK, FIN, RST
+    ECHO, SINK, SOURCE = ECHO, SINK, SOURCE
+    frame = staticmethod(frame)
+    line = staticmethod(line)
+    endpoint = staticmethod(endpoint)
+    raw_socket = staticmethod(raw_socket)
+    raw_dial = staticmethod(raw_dial)
+    open_target = staticmethod(open_target)
+    honest_echo = staticmethod(honest_echo)
+    until = staticmethod(until)
+
+
+@pytest.fixture
+def tools() -> type[Tools]:
+    """The attacker's tools."""
+    return Tools
