@@ -48,7 +48,7 @@ def parse_address(text: str | bytes) -> Multiaddr:
     try:
         address = Multiaddr(text)
         # The library checks parts as they are looked at, and lets a cut binary form pass.
-        if not text or Multiaddr(str(address)).to_bytes() != address.to_bytes():
+        if not address.to_bytes() or Multiaddr(str(address)).to_bytes() != address.to_bytes():
             raise ValueError("cut or empty")  # noqa: TRY301 - one exit for all malformed input
         return address
     except (multiaddr_exceptions.Error, ValueError, TypeError, LookupError) as exc:
@@ -101,9 +101,9 @@ def _ip_scope(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> Scope | None
         return Scope.LOOPBACK
     if ip.is_link_local:
         return Scope.LINK
-    if ip.is_private:
-        return Scope.LAN
-    return None if ip.is_reserved else Scope.PUBLIC
+    if ip.is_reserved:  # Python counts 240.0.0.0/4 as private, too
+        return None
+    return Scope.LAN if ip.is_private else Scope.PUBLIC
 
 
 def believable(

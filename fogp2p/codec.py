@@ -6,8 +6,8 @@ no floating point, no indefinite lengths, integers in their shortest form, map k
 order of their encodings and each key once. Because there is exactly one encoding of a value, bytes
 that were signed or hashed are verified as received and never encoded again.
 
-Decoding spends nothing before it checks: size, then form and depth in one pass over the bytes,
-then the schema, and only then are objects built.
+Decoding checks before it spends: size, then form, depth and number of items in one pass over the
+bytes; then objects are built, and held to the schema. Spec: specs/codec/codec-v1.md.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from importlib.resources import files
 from typing import Any, Final
 
 import cbor2
-import pycddl
 
+from .cddl import Check, Grammar
 from .errors import LocalProtocolError, RemoteProtocolError
 from .limits import CBOR_MAX_BYTES, CBOR_MAX_DEPTH, CBOR_MAX_ITEMS
 
@@ -28,10 +28,6 @@ __all__ = [
     "Value",
     "decode",
     "encode",
-    "expect_bytes",
-    "expect_int",
-    "expect_list",
-    "expect_text",
 ]
 Value = Any
 """What a message is made of: int, bytes, str, bool, None, list[Value], dict[int | str, Value]."""
@@ -49,34 +45,36 @@ class Schema:
     """One rule of one CDDL file (RFC 8610), compiled. Get it with `Schema.load`."""
 
     name: str
-    _compiled: pycddl.Schema
+    _matches: Check
 
     @classmethod
     def load(cls, path: str, rule: str) -> Schema:
         """Read `specs/<path>` (for example `"versioning/v1.cddl"`) and select `rule`.
 
-        Raises LocalProtocolError when the file or the rule does not exist or does not compile.
+        Raises LocalProtocolError("schema") when the file or the rule does not exist, or says what
+        `fogp2p.cddl` does not check.
         """
         return _load(path, rule)
 
-    def check(self, data: bytes) -> None:
-        """Raise RemoteProtocolError("cbor-schema") when the encoded `data` is not an instance."""
-        try:
-            self._compiled.validate_cbor(data)
-        except pycddl.ValidationError as exc:
+    def check(self, value: Value) -> None:
+        """Raise RemoteProtocolError("cbor-schema") when `value` is not an instance."""
+        if not self._matches(value):
             raise RemoteProtocolError(
                 f"message does not match the schema {self.name}", code="cbor-schema"
-            ) from exc
+            )
 
 
 @cache  # bounded by the rules in the specs we ship
 def _load(path: str, rule: str) -> Schema:
+    return Schema(f"{path}#{rule}", _grammar(path).check(rule))
+
+
+@cache
+def _grammar(path: str) -> Grammar:
     try:
-        text = files("fogp2p.specs").joinpath(path).read_text(encoding="utf-8")
-        # The first rule of a CDDL document is its root.
-        return Schema(f"{path}#{rule}", pycddl.Schema(f"fog-root = {rule}\n{text}"))
-    except (OSError, ValueError) as exc:
-        raise LocalProtocolError(f"no usable schema {path}#{rule}: {exc}", code="schema") from exc
+        return Grammar(files("fogp2p.specs").joinpath(path).read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise LocalProtocolError(f"no schema {path}: {exc}", code="schema") from exc
 
 
 def encode(value: Value) -> bytes:
@@ -101,7 +99,7 @@ def decode(
     `max_items` counts every integer, string, array and map in it.
 
     Raises RemoteProtocolError with code `cbor-size`, `cbor-form`, `cbor-depth` or `cbor-schema`.
-    Nothing larger than `data` itself is allocated before all checks have passed.
+    Until size, form and depth are known to be good, nothing is allocated.
     """
     if len(data) > max_bytes:
         raise RemoteProtocolError(
@@ -110,47 +108,12 @@ def decode(
     end, _ = _scan(data, 0, 0, max_items)
     if end != len(data):
         raise _form("bytes after the end of the message")
-    schema.check(data)
     try:
-        return cbor2.loads(data)
+        value = cbor2.loads(data)
     except (cbor2.CBORDecodeError, ValueError) as exc:  # invalid UTF-8 in a text string
         raise _form("text is not UTF-8") from exc
-
-
-def expect_int(value: Value, *, most: int) -> int:
-    """`value`, if it is an integer from 0 to `most`. Raises RemoteProtocolError("cbor-schema").
-
-    The schema checker passes some values inside arrays of arrays unseen, and byte strings where a
-    range is wanted (docs/decisions/0003-cddl.md): what is taken out of arrays is checked again.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-        raise _shape("an integer")
+    schema.check(value)
     return value
-
-
-def expect_text(value: Value, *, most: int) -> str:
-    """`value`, if it is text of 1 to `most` characters. Raises RemoteProtocolError."""
-    if not isinstance(value, str) or not 1 <= len(value) <= most:
-        raise _shape("text")
-    return value
-
-
-def expect_bytes(value: Value, *, size: int) -> bytes:
-    """`value`, if it is a byte string of `size` bytes. Raises RemoteProtocolError."""
-    if not isinstance(value, bytes) or len(value) != size:
-        raise _shape("a byte string")
-    return value
-
-
-def expect_list(value: Value, *, least: int = 0, most: int) -> list[Value]:
-    """`value`, if it is an array of `least` to `most` items. Raises RemoteProtocolError."""
-    if not isinstance(value, list) or not least <= len(value) <= most:
-        raise _shape("an array")
-    return value
-
-
-def _shape(wanted: str) -> RemoteProtocolError:
-    return RemoteProtocolError(f"message has something else than {wanted}", code="cbor-schema")
 
 
 def _normal(value: Value, depth: int) -> Value:

@@ -154,11 +154,14 @@ class _SystemDisk:
             return None
         except OSError as exc:
             raise _disk_error("read", path, exc) from exc
-        with os.fdopen(handle, "rb") as file:
-            info = os.fstat(file.fileno())
-            if not stat.S_ISREG(info.st_mode):
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise DiskError(f"{path} is not a regular file")
-            data = file.read(max_bytes + 1)
+            data = _read_up_to(handle, max_bytes + 1)
+        except OSError as exc:
+            raise _disk_error("read", path, exc) from exc
+        finally:
+            os.close(handle)
         if len(data) > max_bytes:
             raise DiskError(f"{path} is larger than {max_bytes} bytes")
         return data
@@ -192,6 +195,13 @@ class _SystemDisk:
         except OSError as exc:
             raise _disk_error("look at", path, exc) from exc
         return stat.S_IMODE(info.st_mode), info.st_uid
+
+
+def _read_up_to(handle: int, count: int) -> bytes:
+    data = bytearray()
+    while len(data) < count and (more := os.read(handle, count - len(data))):
+        data += more
+    return bytes(data)
 
 
 def _sync_directory(path: Path) -> None:

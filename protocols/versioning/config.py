@@ -15,5 +15,3 @@ HANDSHAKE_TIMEOUT_S: Final = 10.0
 GATE_TIMEOUT_S: Final = HANDSHAKE_TIMEOUT_S
 # A deprecation is worth a word when its end is this near, in days.
 WARN_DAYS: Final = 90
-# Names of protocols, features and limits; `fog/` and a word.
-MAX_NAME_CHARS: Final = 64

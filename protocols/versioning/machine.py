@@ -155,6 +155,11 @@ class Machine:
         """What the peer said first, once it has."""
         return self._remote_hello
 
+    @property
+    def agreement(self) -> Agreement | None:
+        """What was agreed, once the run is ready."""
+        return self._agreement if self.state is State.READY else None
+
     def data_to_send(self) -> bytes:
         """Take the bytes that have to go to the peer."""
         out, self._out = self._out, b""

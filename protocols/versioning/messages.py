@@ -7,20 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fogp2p.codec import Schema, decode, encode, expect_int, expect_list, expect_text
+from fogp2p.codec import Schema, decode, encode
 from fogp2p.errors import RemoteProtocolError
 from fogp2p.ids import PeerId, Version
 
 from .catalogue import Catalogue, Offer, Release
-from .config import (
-    MAX_FEATURES,
-    MAX_HELLO_BYTES,
-    MAX_LIMITS,
-    MAX_NAME_CHARS,
-    MAX_NOTICES,
-    MAX_PROTOCOLS,
-    MAX_RELEASES,
-)
+from .config import MAX_HELLO_BYTES, MAX_NOTICES
 
 __all__ = [
     "Agreement",
@@ -39,7 +31,6 @@ NONCE_BYTES: Final = 32
 V1_0: Final = Version(1, 0)
 V1_1: Final = Version(1, 1)
 _DOMAIN: Final = "fog/version/1"
-_MAX_U32: Final = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,21 +126,14 @@ def encode_hello(hello: Hello) -> bytes:
 def decode_hello(data: bytes) -> Hello:
     """Read a hello; unknown fields are skipped.
 
-    Raises RemoteProtocolError: `cbor-...`, or "version-hello" for too many entries or an order that
-    is not ascending.
+    Raises RemoteProtocolError: `cbor-...`, or "version-hello" for an order that is not ascending.
     """
     schema = Schema.load("versioning/v1.cddl", "hello")
     message = decode(data, schema=schema, max_bytes=MAX_HELLO_BYTES)
-    if len(message[4]) > MAX_PROTOCOLS or len(message[5]) > MAX_LIMITS:
-        raise _refused("too many protocols or limits")
-    for name in (*message[4], *message[5]):
-        if not 1 <= len(name) <= MAX_NAME_CHARS:
-            raise _refused("a name has 1-64 characters")
-    versions = expect_list(message[1], least=1, most=MAX_RELEASES)
-    handshake = tuple(_read_version(version) for version in versions)
+    handshake = tuple(map(_read_version, message[1]))
     if list(handshake) != sorted(set(handshake)):
         raise _refused("versions are not ascending")
-    notices = expect_list(message.get(6, []), most=64) if V1_1 in handshake else []
+    notices = message.get(6, []) if V1_1 in handshake else []
     return Hello(
         handshake,
         message[2],
@@ -214,37 +198,32 @@ def _agreed(agreement: Agreement) -> dict[int | str, Any]:
     }
 
 
+# What the schema has checked is only taken apart here.
+
+
 def _read_version(value: Any) -> Version:
-    major, minor = expect_list(value, least=2, most=2)
-    return Version(expect_int(major, most=0xFFFF), expect_int(minor, most=0xFFFF))
+    return Version(*value)
 
 
 def _read_notice(value: Any) -> Notice:
-    day, text = expect_list(value, least=2, most=2)
-    return Notice(expect_int(day, most=_MAX_U32), _printable(expect_text(text, most=256)))
+    day, text = value
+    return Notice(day, _printable(text))
 
 
 def _read_features(value: Any) -> frozenset[str]:
-    listed = [
-        expect_text(feature, most=MAX_NAME_CHARS)
-        for feature in expect_list(value, most=MAX_FEATURES)
-    ]
-    if listed != sorted(set(listed)):
+    if value != sorted(set(value)):
         raise _refused("features are not ascending")
-    return frozenset(listed)
+    return frozenset(value)
 
 
 def _read_agreed(value: Any) -> tuple[Version, frozenset[str]]:
-    version, features = expect_list(value, least=2, most=2)
+    version, features = value
     return _read_version(version), _read_features(features)
 
 
 def _read_offer(value: Any) -> Offer:
-    listed, features = expect_list(value, least=2, most=2)
-    releases = []
-    for release in expect_list(listed, least=1, most=MAX_RELEASES):
-        version, ends = expect_list(release, least=2, most=2)
-        releases.append(Release(_read_version(version), expect_int(ends, most=_MAX_U32)))
+    listed, features = value
+    releases = [Release(_read_version(version), ends) for version, ends in listed]
     versions = [release.version for release in releases]
     if versions != sorted(set(versions)):
         raise _refused("versions are not ascending")

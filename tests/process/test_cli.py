@@ -141,6 +141,7 @@ def test_errors_are_json_when_asked_for(tmp_path: Path) -> None:
     assert error["schema"] == "error/1" and error["code"] == "FOG-API-002" and error["exit"] == 3
 
 
+@pytest.mark.spec("IDN-004")
 def test_a_keystore_that_others_can_read_stops_the_start(tmp_path: Path) -> None:
     assert _run(tmp_path, "up", "-d", *SETTINGS).returncode == 0
     assert _run(tmp_path, "down").returncode == 0

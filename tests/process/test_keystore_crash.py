@@ -30,6 +30,7 @@ for epoch in range(int(sys.argv[2]), 10**9):
 """
 
 
+@pytest.mark.spec("IDN-003")
 def test_kill_9_during_a_rotation_leaves_whole_keys(tmp_path: Path) -> None:
     path = tmp_path / "data" / "identity"
     store = Keystore(path, real_environment())

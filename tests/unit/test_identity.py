@@ -60,6 +60,7 @@ def test_wrong_and_missing_passphrases_are_told_apart() -> None:
         store.load()
 
 
+@pytest.mark.spec("IDN-001")
 def test_every_flipped_bit_is_noticed() -> None:
     """Damage never loads as other keys; only in an unencrypted file a key byte may change."""
     store, environment = _store()
@@ -88,6 +89,7 @@ def test_a_failed_write_leaves_the_old_keys(fault: Fault) -> None:
     assert store.load() == made
 
 
+@pytest.mark.spec("IDN-002")
 @pytest.mark.attack(100)
 def test_a_file_of_a_newer_version_is_refused_with_its_version() -> None:
     store, environment = _store()
@@ -99,6 +101,7 @@ def test_a_file_of_a_newer_version_is_refused_with_its_version() -> None:
         store.load()
 
 
+@pytest.mark.spec("IDN-005")
 @pytest.mark.attack(98)
 def test_a_clock_that_jumped_back_does_not_bring_back_destroyed_keys() -> None:
     source = random.Random(1)

@@ -59,6 +59,7 @@ def test_eight_addresses_are_kept() -> None:
     assert found[0].addresses == tuple(ADDRESSES[10:2:-1])
 
 
+@pytest.mark.spec("BOK-001")
 def test_a_damaged_file_is_set_aside_and_named() -> None:
     environment = sim_environment(1)
     _run(environment, (0, 0))

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import trio
 
 from fogp2p.addresses import Multiaddr, parse_address, without_peer
-from fogp2p.codec import Schema, decode, encode, expect_int, expect_list
+from fogp2p.codec import Schema, decode, encode
 from fogp2p.environment import DiskError, Environment
 from fogp2p.errors import RemoteProtocolError
 from fogp2p.host import Sighting
@@ -171,17 +171,7 @@ def _decode(data: bytes) -> OrderedDict[PeerId, _Known]:
         max_items=MAX_FILE_BYTES,
     )
     peers: OrderedDict[PeerId, _Known] = OrderedDict()
-    for entry in expect_list(book[2], most=KNOWN_PEERS):
-        raw, addresses, day = expect_list(entry, least=3, most=3)
-        if not isinstance(raw, bytes):
-            raise RemoteProtocolError("not a peer id", code="peer-id")
-        listed = expect_list(addresses, least=1, most=ADDRESSES_PER_PEER)
-        known = tuple(_address(address) for address in listed)
-        peers[PeerId.from_bytes(raw)] = _Known(known, expect_int(day, most=_MAX_DAY))
+    for raw, addresses, day in book[2]:
+        known = tuple(parse_address(address) for address in addresses)
+        peers[PeerId.from_bytes(raw)] = _Known(known, day)
     return peers
-
-
-def _address(raw: Any) -> Multiaddr:
-    if not isinstance(raw, bytes) or len(raw) > _MAX_ADDRESS_BYTES:
-        raise RemoteProtocolError("not an address", code="address")
-    return parse_address(raw)
