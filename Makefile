@@ -19,7 +19,7 @@ PYTEST_ARGS ?=
 GROUND := tools/venv.sh requirements/build.lock pyproject.toml setup.py
 
 .DELETE_ON_ERROR:
-.PHONY: help venv dev demo test check lint types lock threats fuzz clean
+.PHONY: help venv dev demo test interop bench check lint types lock threats fuzz clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,16 @@ demo: $(VENV)/.fogp2p-run  ## five peers on this machine find each other, talk, 
 test: $(VENV)/.fogp2p-dev  ## run all tests
 	$(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
 
+interop: $(VENV)/.fogp2p-dev  ## against js-libp2p: install it (Node and npm are needed) and talk to it
+	cd interop/js && npm ci --no-audit --no-fund
+	$(BIN)/python -m pytest -q tests/interop $(PYTEST_ARGS)
+
+BENCH ?= bitchat_frames lottery mix_packets noise_sessions wire
+bench: $(VENV)/.fogp2p-dev  ## all figures, into benchmarks/results (about a quarter of an hour)
+	@set -e; for name in $(BENCH); do echo "benchmarks.$$name"; \
+		$(BIN)/python -m benchmarks.$$name > benchmarks/results/$$name.json.new; \
+		mv benchmarks/results/$$name.json.new benchmarks/results/$$name.json; done
+
 lint: $(VENV)/.fogp2p-dev  ## style, types, import contracts, sizes, specs, threats
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,7 +72,8 @@ lock:  ## write requirements/*.lock again (needs uv)
 
 TARGET ?= codec
 SECONDS ?= 60
-# atheris is no part of the locks: it is heavy, and CI runs the same invariants with hypothesis.
+# atheris is no part of the locks: it is heavy, has wheels for Python 3.12 and 3.13 only, and CI runs
+# the same invariants with hypothesis. On 3.11: make PYTHON=python3.13 VENV=.venv313 fuzz
 fuzz: $(VENV)/.fogp2p-dev  ## TARGET=codec SECONDS=60: run one fuzz target with atheris
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
 		$(BIN)/python -m pip install --quiet --only-binary :all: 'atheris>=3.1'

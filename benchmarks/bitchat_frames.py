@@ -1,21 +1,18 @@
 """BitChat frames decoded, and decoded with their signature verified, per second.
 
 Baseline in the same run: a bare Ed25519 verification of the same preimage.
-Run: `python benchmarks/bitchat_frames.py [RUNS]`; prints JSON.
+Run: `python -m benchmarks.bitchat_frames [RUNS]`; prints JSON.
 """
 
 from __future__ import annotations
 
-import json
-import platform
-import statistics
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 
 from nacl.signing import SigningKey
 
+from benchmarks.report import report, summary
 from fogp2p.protocols.bitchat import Packet, PacketType, decode_packet
 
 KEY = SigningKey(bytes(32))
@@ -55,25 +52,8 @@ def measure() -> dict[str, float]:
 
 def main(runs: int) -> None:
     measured = [measure() for _ in range(runs)]
-    print(
-        json.dumps(
-            {
-                "benchmark": "bitchat_frames",
-                "runs": runs,
-                "python": platform.python_version(),
-                "pynacl": version("pynacl"),
-                "figures": {
-                    name: {
-                        "median": round(statistics.median(run[name] for run in measured), 2),
-                        "min": round(min(run[name] for run in measured), 2),
-                        "max": round(max(run[name] for run in measured), 2),
-                    }
-                    for name in measured[0]
-                },
-            },
-            indent=1,
-        )
-    )
+    figures = {name: summary([run[name] for run in measured]) for name in measured[0]}
+    report("bitchat_frames", ["pynacl"], {"figures": figures})
 
 
 if __name__ == "__main__":

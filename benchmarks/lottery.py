@@ -1,21 +1,18 @@
 """Lottery: proofs made and checked per second, and verifiable draws per second.
 
 Baseline in the same run: an Ed25519 verification by libsodium, the cheapest signature check here.
-Run: `python benchmarks/lottery.py [RUNS]`; prints JSON.
+Run: `python -m benchmarks.lottery [RUNS]`; prints JSON.
 """
 
 from __future__ import annotations
 
-import json
-import platform
-import statistics
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 
 from nacl.signing import SigningKey
 
+from benchmarks.report import report, summary
 from fogp2p.protocols.lottery import (
     Candidate,
     Candidates,
@@ -69,24 +66,8 @@ def main(runs: int) -> None:
             )
         for name, (function, count) in work.items():
             results.setdefault(name, []).append(rate(function, count))
-    print(
-        json.dumps(
-            {
-                "benchmark": "lottery",
-                "runs": runs,
-                "python": platform.python_version(),
-                "pynacl": version("pynacl"),
-                "figures": {
-                    name: {
-                        "median": round(statistics.median(values)),
-                        "min": round(min(values)),
-                        "max": round(max(values)),
-                    }
-                    for name, values in results.items()
-                },
-            },
-            indent=1,
-        )
+    report(
+        "lottery", ["pynacl"], {"figures": {name: summary(each) for name, each in results.items()}}
     )
 
 

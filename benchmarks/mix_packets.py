@@ -1,21 +1,18 @@
 """Sphinx: packets built and unwrapped per second, on one core and with two worker processes.
 
 Baseline in the same run: two bare X25519 operations, which no unwrapping can do without.
-Run: `python benchmarks/mix_packets.py [RUNS]`; prints JSON.
+Run: `python -m benchmarks.mix_packets [RUNS]`; prints JSON.
 """
 
 from __future__ import annotations
 
-import json
 import multiprocessing
-import platform
-import statistics
 import sys
 import time
-from importlib.metadata import version
 
 from nacl import bindings as sodium
 
+from benchmarks.report import report, summary
 from fogp2p.protocols.mix import Hop, build, pad, unwrap_batch
 from fogp2p.protocols.mix.primitives import public_key
 
@@ -72,26 +69,8 @@ def main(runs: int) -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         pool.map(unwrap_one_batch, range(4))
         measured = [measure(pool) for _ in range(runs)]
-    print(
-        json.dumps(
-            {
-                "benchmark": "mix_packets",
-                "runs": runs,
-                "python": platform.python_version(),
-                "pynacl": version("pynacl"),
-                "cryptography": version("cryptography"),
-                "figures": {
-                    name: {
-                        "median": round(statistics.median(run[name] for run in measured), 2),
-                        "min": round(min(run[name] for run in measured), 2),
-                        "max": round(max(run[name] for run in measured), 2),
-                    }
-                    for name in measured[0]
-                },
-            },
-            indent=1,
-        )
-    )
+    figures = {name: summary([run[name] for run in measured]) for name in measured[0]}
+    report("mix_packets", ["pynacl", "cryptography"], {"figures": figures})
 
 
 if __name__ == "__main__":

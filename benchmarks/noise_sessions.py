@@ -1,20 +1,17 @@
 """Noise: whole handshakes per second (both sides) and transport throughput, one process.
 
 Baseline in the same run: the `noiseprotocol` package, the one libp2p uses.
-Run: `python benchmarks/noise_sessions.py [RUNS]`; prints JSON.
+Run: `python -m benchmarks.noise_sessions [RUNS]`; prints JSON.
 """
 
 from __future__ import annotations
 
-import json
-import platform
-import statistics
 import sys
 import time
-from importlib.metadata import version
 
 from noise.connection import Keypair, NoiseConnection
 
+from benchmarks.report import report, summary
 from fogp2p.protocols.noise import Handshake, KeyPair, OrderedTransport, Pattern
 
 NAME = b"Noise_XX_25519_ChaChaPoly_SHA256"
@@ -71,26 +68,8 @@ def measure() -> dict[str, float]:
 
 def main(runs: int) -> None:
     measured = [measure() for _ in range(runs)]
-    print(
-        json.dumps(
-            {
-                "benchmark": "noise",
-                "runs": runs,
-                "python": platform.python_version(),
-                "noiseprotocol": version("noiseprotocol"),
-                "cryptography": version("cryptography"),
-                "figures": {
-                    name: {
-                        "median": round(statistics.median(run[name] for run in measured), 2),
-                        "min": round(min(run[name] for run in measured), 2),
-                        "max": round(max(run[name] for run in measured), 2),
-                    }
-                    for name in measured[0]
-                },
-            },
-            indent=1,
-        )
-    )
+    figures = {name: summary([run[name] for run in measured]) for name in measured[0]}
+    report("noise_sessions", ["noiseprotocol", "cryptography"], {"figures": figures})
 
 
 if __name__ == "__main__":

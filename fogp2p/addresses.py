@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 
 from multiaddr import Multiaddr
 from multiaddr import exceptions as multiaddr_exceptions
@@ -30,6 +31,8 @@ __all__ = [
 
 # A chain of relays and certificate hashes stays below this; longer text is an attack.
 _MAX_TEXT = 1024
+# Reading an address takes 50 microseconds, and the same few hundred pass by again and again.
+_REMEMBERED = 4096
 
 
 class Scope(enum.IntEnum):
@@ -45,6 +48,11 @@ def parse_address(text: str | bytes) -> Multiaddr:
     """Read a multiaddr in text or binary form. Raises RemoteProtocolError("address")."""
     if len(text) > _MAX_TEXT:
         raise RemoteProtocolError("address too long", code="address")
+    return _parse(text)
+
+
+@lru_cache(_REMEMBERED)
+def _parse(text: str | bytes) -> Multiaddr:
     try:
         address = Multiaddr(text)
         # The library checks parts as they are looked at, and lets a cut binary form pass.
@@ -68,6 +76,7 @@ def peer_of(address: Multiaddr) -> PeerId | None:
     return PeerId.parse(last) if last is not None else None
 
 
+@lru_cache(_REMEMBERED)
 def without_peer(address: Multiaddr) -> Multiaddr:
     """The address without a `/p2p/...` part at its end."""
     items = list(address.items())
@@ -76,6 +85,7 @@ def without_peer(address: Multiaddr) -> Multiaddr:
     return address
 
 
+@lru_cache(_REMEMBERED)
 def scope_of(address: Multiaddr) -> Scope | None:
     """How far the address reaches; None when it names no IP address or one nobody can have.
 

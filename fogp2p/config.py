@@ -73,6 +73,10 @@ def _check_service(text: str) -> str:
     return "" if _SERVICE.fullmatch(text) else 'not a service name such as "_p2p._udp.local"'
 
 
+def _check_dht(text: str) -> str:
+    return "" if text in ("server", "client", "off") else "not server, client or off"
+
+
 def _check_level(text: str) -> str:
     levels = ("debug", "info", "warning", "error")
     return "" if text in levels else f"not one of {', '.join(levels)}"
@@ -126,6 +130,11 @@ class DiscoveryConfig:
         (), "peers to connect to at the start", check=_check_peer_address, most=64
     )
     known_peers: bool = _key(True, "remember peers met before and connect to them again")
+    dht: str = _key(
+        "server",
+        "take part in the DHT: server (answer and ask), client (only ask), off",
+        check=_check_dht,
+    )
 
 
 @dataclass(frozen=True, slots=True)

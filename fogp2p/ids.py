@@ -9,6 +9,7 @@ import base64
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NewType
 
 import base58
@@ -124,10 +125,15 @@ class PeerId:
         return str(self)[-6:]
 
     def __str__(self) -> str:
-        return base58.b58encode(self.raw).decode("ascii")
+        return _text(self.raw)
 
     def __repr__(self) -> str:
         return f"PeerId({self})"
+
+
+@lru_cache(4096)  # 50 microseconds each, and names are said in every line of the log
+def _text(raw: bytes) -> str:
+    return base58.b58encode(raw).decode("ascii")
 
 
 def _decode_text(text: str) -> bytes:

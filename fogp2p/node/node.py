@@ -12,7 +12,7 @@ from fogp2p import __version__
 from fogp2p.addresses import Multiaddr, parse_address, peer_of
 from fogp2p.config import Config, parse_versions
 from fogp2p.environment import Environment
-from fogp2p.errors import ConfigError
+from fogp2p.errors import ConfigError, Unreachable
 from fogp2p.events import Gap
 from fogp2p.host import (
     Connected,
@@ -24,6 +24,7 @@ from fogp2p.host import (
     Host,
     HostEvent,
     PeerIdentified,
+    Sighting,
     Stream,
 )
 from fogp2p.identity import Identity
@@ -150,8 +151,51 @@ class Node:
         return peer
 
     async def ping(self, peer: PeerId, *, deadline: float) -> float:
-        """The round-trip time in seconds. Raises as `Host.open_stream`."""
+        """The round-trip time in seconds. Looks the peer up if need be; raises as `reach`."""
+        await self.reach(peer, deadline=deadline)
         return await ping.ping(self.host, peer, self.environment.random, deadline=deadline)
+
+    async def find_peer(self, peer: PeerId, *, deadline: float) -> tuple[Multiaddr, ...]:
+        """Ask every discovery for `peer`'s addresses; () when nobody knew before the deadline."""
+        found: dict[Multiaddr, None] = {}
+
+        async def ask(discovery: Discovery) -> None:
+            found.update(dict.fromkeys(await discovery.find_peer(peer, deadline=deadline)))
+
+        async with trio.open_nursery() as nursery:
+            for discovery in self._discoveries:
+                nursery.start_soon(ask, discovery)
+        return tuple(found)
+
+    async def reach(self, peer: PeerId, *, deadline: float) -> ConnectionInfo:
+        """Connect to `peer`, looking it up when no address of it is known.
+
+        Raises Unreachable when nobody knows one, or as `Host.connect`.
+        """
+        addresses: tuple[Multiaddr, ...] = ()
+        if self.host.connection_to(peer) is None and not self.host.known_addresses(peer):
+            addresses = await self.find_peer(peer, deadline=deadline)
+            if not addresses:
+                raise Unreachable(
+                    f"nobody knows an address of {peer.short}",
+                    hint="is it running, and on this network or in the DHT? `fogp2p status`",
+                )
+        return await self.host.connect(peer, addresses, deadline=deadline)
+
+    async def provide(self, key: bytes, *, deadline: float) -> int:
+        """Announce that we have what the CID or multihash `key` names; how many peers know now.
+
+        Raises LocalProtocolError("kad-key") for another key.
+        """
+        return sum([await each.provide(key, deadline=deadline) for each in self._discoveries])
+
+    async def find_providers(self, key: bytes, *, deadline: float) -> tuple[Sighting, ...]:
+        """Peers that announced `key`. Raises LocalProtocolError("kad-key") for another key."""
+        found: dict[PeerId, Sighting] = {}
+        for each in self._discoveries:
+            for sighting in await each.find_providers(key, deadline=deadline):
+                found.setdefault(sighting.peer, sighting)
+        return tuple(found.values())
 
     async def echo(
         self, peer: PeerId, messages: Sequence[bytes], *, deadline: float
@@ -160,6 +204,7 @@ class Node:
 
         Raises ProtocolRefused when none is agreed, or as `protocols.echo.echo`.
         """
+        await self.reach(peer, deadline=deadline)
         await self.versioning.ready(peer, deadline=deadline)
         protocol: ProtocolId = self.versioning.protocol(peer, echo.NAME)
         return await echo.echo(self.host, peer, protocol, messages, deadline=deadline)

@@ -15,6 +15,7 @@ from fogp2p.host import Discovery, Host
 from fogp2p.identity import Identity, Keystore, ephemeral
 from fogp2p.paths import Paths, home_paths
 from fogp2p.process import hold
+from fogp2p.protocols.kad import KadConfig, open_kad
 from fogp2p.transports.libp2p import Libp2pConfig, open_host
 from fogp2p.transports.mdns import MdnsConfig, open_mdns
 from fogp2p.transports.peerbook import Bootstrap, open_known_peers
@@ -108,4 +109,7 @@ async def _discoveries(
         )
         mdns = open_mdns(host.peer_id, lambda: host.addresses, settings, environment)
         found.append(await stack.enter_async_context(mdns))
+    if wanted.dht != "off":
+        kad = open_kad(host, environment, KadConfig(serve=wanted.dht == "server"))
+        found.append(await stack.enter_async_context(kad))
     return found

@@ -29,7 +29,15 @@ from fogp2p.errors import (
     TransportError,
     Unreachable,
 )
-from fogp2p.host import Connected, Direction, Disconnected, Host, HostEvent, Stream
+from fogp2p.host import (
+    Connected,
+    Direction,
+    Disconnected,
+    Host,
+    HostEvent,
+    PeerIdentified,
+    Stream,
+)
 from fogp2p.ids import PeerId, ProtocolId, protocol_id
 
 __all__ = ["CHECKS", "Check", "PairMaker", "check_host"]
@@ -505,8 +513,26 @@ async def cancelling_leaves_the_host_usable(near: Host, far: Host) -> None:
         assert await other.read_some() == b"y"
 
 
+async def peers_are_identified(near: Host, far: Host) -> None:
+    """After a connection both sides learn what the other serves and where it listens."""
+    far.set_handler(ECHO, _echo)
+    with near.events() as at_near, far.events() as at_far:
+        await _meet(near, far)
+        for events, other in ((at_near, far), (at_far, near)):
+            with trio.fail_after(PATIENCE_S):
+                async for event in events:
+                    if isinstance(event, PeerIdentified):
+                        assert event.peer == other.peer_id, "somebody else was identified"
+                        if other is far:
+                            assert ECHO in event.protocols, "a served protocol is missing"
+                        break
+    for one, other in ((near, far), (far, near)):
+        assert one.known_addresses(other.peer_id), "no address was learned"
+
+
 CHECKS: tuple[Check, ...] = (
     addresses_name_the_host,
+    peers_are_identified,
     connect_and_echo,
     bulk_both_ways_at_once,
     many_streams_at_once,

@@ -161,6 +161,10 @@ class LibP2PHost(Host):
     def connections(self) -> tuple[ConnectionInfo, ...]:
         return tuple(peer.info for peer in self._peers.values())
 
+    def connection_to(self, peer: PeerId) -> ConnectionInfo | None:
+        entry = self._peers.get(peer)
+        return entry.info if entry is not None else None
+
     def events(self) -> AbstractContextManager[AsyncIterator[HostEvent | Gap]]:
         return self._hub.listen()
 

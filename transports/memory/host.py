@@ -30,6 +30,7 @@ from fogp2p.host import (
     Handler,
     Host,
     HostEvent,
+    PeerIdentified,
     PubSub,
     Stream,
 )
@@ -93,7 +94,7 @@ class MemoryHost(Host):
 
     @property
     def pubsub(self) -> PubSub | None:
-        return None  # publish-subscribe needs real routers; the libp2p host has one
+        return None
 
     def set_handler(self, protocol: ProtocolId, handler: Handler) -> None:
         if protocol in self._handlers:
@@ -118,6 +119,10 @@ class MemoryHost(Host):
 
     def connections(self) -> tuple[ConnectionInfo, ...]:
         return tuple(connection.info for connection in self._connections.values())
+
+    def connection_to(self, peer: PeerId) -> ConnectionInfo | None:
+        connection = self._connections.get(peer)
+        return connection.info if connection is not None else None
 
     def events(self) -> AbstractContextManager[AsyncIterator[HostEvent | Gap]]:
         return self._hub.listen()
@@ -202,6 +207,16 @@ class MemoryHost(Host):
     def _establish(self, target: MemoryHost, address: Multiaddr) -> None:
         self._add(target.peer_id, Direction.OUTBOUND, address)
         target._add(self._peer, Direction.INBOUND, self._address)
+        self._learn(target)
+        target._learn(self)
+
+    def _learn(self, other: MemoryHost) -> None:
+        """What identify brings on a network: where the other listens, and what it serves."""
+        addresses = tuple(without_peer(address) for address in other.addresses)
+        self.add_addresses(other.peer_id, addresses)
+        self._hub.publish(
+            PeerIdentified(other.peer_id, "memory", tuple(other._handlers), addresses)
+        )
 
     def _add(self, peer: PeerId, direction: Direction, address: Multiaddr) -> None:
         self._counter += 1
