@@ -253,11 +253,6 @@ class Host(ABC):
     def events(self) -> AbstractContextManager[AsyncIterator[HostEvent | Gap]]:
         """Listen to what happens from now on: `with host.events() as events: async for ...`."""
 
-    @property
-    @abstractmethod
-    def pubsub(self) -> PubSub | None:
-        """This host's publish-subscribe router, or None when it was not asked for."""
-
     def connection_to(self, peer: PeerId) -> ConnectionInfo | None:
         """The live connection to `peer`, or None."""
         return next((c for c in self.connections() if c.peer == peer), None)

@@ -24,12 +24,14 @@ from fogp2p.host import (
     Host,
     HostEvent,
     PeerIdentified,
+    PubSub,
     Sighting,
     Stream,
 )
 from fogp2p.identity import Identity
 from fogp2p.ids import PeerId, ProtocolId, Version, protocol_id
 from fogp2p.protocols import echo, ping
+from fogp2p.protocols.gossip import open_gossip
 from fogp2p.protocols.versioning import Catalogue, Offer, Release, Versioning, open_versioning
 from fogp2p.tasks import open_tasks
 from fogp2p.transports.peerbook import KnownPeers
@@ -65,9 +67,11 @@ async def open_node(
     counters = echo.install(host, offered)
     async with (
         open_versioning(host, identity, catalogue, environment) as versioning,
+        open_gossip(host, identity, environment) as pubsub,
         open_tasks() as nursery,
     ):
         node = Node(host, identity, config, environment, versioning, counters, discoveries)
+        node.pubsub = pubsub
         node.key_encrypted = key_encrypted
         await nursery.start(node.watch)
         await nursery.start(node.connector.run)
@@ -104,6 +108,8 @@ class Node:
             host, discoveries, config.network.target_peers, environment.random
         )
         self.key_encrypted: bool | None = None
+        self.pubsub: PubSub
+        """Topics that spread messages among all peers: `node.pubsub.publish("/chess", b"e4")`."""
         self.stopping = trio.Event()
         """Set when somebody asked this peer to stop."""
         self._identity = identity

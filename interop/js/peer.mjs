@@ -1,5 +1,5 @@
 // js-libp2p beside our host, and the other side of tests/interop.
-//   node peer.mjs serve | client ADDRESS | crowd ADDRESS COUNT | ping ADDRESS
+//   node peer.mjs serve | mdns | client ADDRESS | crowd ADDRESS COUNT | ping ADDRESS | gossip ADDRESS TOPIC
 import { createInterface } from 'node:readline'
 import { randomBytes } from 'node:crypto'
 import { createLibp2p } from 'libp2p'
@@ -8,6 +8,7 @@ import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { identify, identifyPush } from '@libp2p/identify'
 import { ping } from '@libp2p/ping'
+import { gossipsub } from '@libp2p/gossipsub'
 import { mdns } from '@libp2p/mdns'
 import { multiaddr } from '@multiformats/multiaddr'
 
@@ -187,11 +188,36 @@ async function pingPeer (address) {
   await node.stop()
 }
 
+// Subscribes, publishes a line for every line it is told, and says what it hears.
+async function gossip (address, topic) {
+  const node = await createLibp2p({
+    addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
+    transports: [tcp()],
+    connectionEncrypters: [noise()],
+    streamMuxers: [yamux()],
+    services: { identify: identify(), pubsub: gossipsub({ floodPublish: false }) }
+  })
+  const pubsub = node.services.pubsub
+  pubsub.addEventListener('message', (event) => {
+    const message = event.detail.msg ?? event.detail
+    if (message.topic === topic) say({ heard: new TextDecoder().decode(message.data), from: message.from?.toString() })
+  })
+  pubsub.subscribe(topic)
+  await node.dial(multiaddr(address))
+  say({ id: node.peerId.toString() })
+  for await (const line of createInterface({ input: process.stdin })) {
+    const { recipients } = await pubsub.publish(topic, new TextEncoder().encode(line))
+    say({ published: recipients.length })
+  }
+  await node.stop()
+}
+
 const [what, address, count] = process.argv.slice(2)
 if (what === 'serve') await serve()
 else if (what === 'mdns') await serve({ addresses: { listen: ['/ip4/0.0.0.0/tcp/0'] }, peerDiscovery: [mdns({ interval: 1000 })] })
 else if (what === 'client') await client(address)
 else if (what === 'crowd') await crowd(address, Number(count))
 else if (what === 'ping') await pingPeer(address)
-else throw new Error('serve | mdns | client ADDRESS | crowd ADDRESS COUNT | ping ADDRESS')
+else if (what === 'gossip') await gossip(address, count)
+else throw new Error('serve | mdns | client ADDRESS | crowd ADDRESS COUNT | ping ADDRESS | gossip ADDRESS TOPIC')
 process.exit(0)

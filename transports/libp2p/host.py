@@ -35,7 +35,6 @@ from fogp2p.host import (
     Handler,
     Host,
     HostEvent,
-    PubSub,
     Stream,
 )
 from fogp2p.identity import Identity
@@ -136,10 +135,6 @@ class LibP2PHost(Host):
             for ip, port in self._bound
             for address in concrete_addresses(ip, port)
         )
-
-    @property
-    def pubsub(self) -> PubSub | None:
-        return None
 
     def set_handler(self, protocol: ProtocolId, handler: Handler) -> None:
         if protocol in self._handlers:

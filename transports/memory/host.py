@@ -31,7 +31,6 @@ from fogp2p.host import (
     Host,
     HostEvent,
     PeerIdentified,
-    PubSub,
     Stream,
 )
 from fogp2p.ids import PeerId, ProtocolId
@@ -91,10 +90,6 @@ class MemoryHost(Host):
     @property
     def addresses(self) -> tuple[Multiaddr, ...]:
         return (self._address,)
-
-    @property
-    def pubsub(self) -> PubSub | None:
-        return None
 
     def set_handler(self, protocol: ProtocolId, handler: Handler) -> None:
         if protocol in self._handlers:

@@ -177,7 +177,7 @@ async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
 
 
 class Tools:
-    """What the tests of this directory share (they are no package)."""
+    """What the tests of this directory share (tests are no package)."""
 
     DATA, WINDOW, PING, GO_AWAY = DATA, WINDOW, PING, GO_AWAY
     SYN, ACK, FIN, RST = SYN, ACK, FIN, RST

@@ -1,0 +1,98 @@
+"""Settings and limits of gossipsub, each with its reason.
+
+Names and values are those of libp2p/specs pubsub/gossipsub where it has them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from fogp2p.ids import ProtocolId
+
+__all__ = ["GossipConfig"]
+
+PROTOCOLS: Final = (ProtocolId("/meshsub/1.1.0"), ProtocolId("/meshsub/1.0.0"))
+KIB: Final = 1024
+# One message of 64 KiB with its signature, or a few thousand message ids.
+MAX_RPC_BYTES: Final = 256 * KIB
+MAX_DATA_BYTES: Final = 64 * KIB
+MAX_TOPIC_BYTES: Final = 256
+# An id is a peer id and a number: 52 bytes for Ed25519.
+MAX_ID_BYTES: Final = 128
+# GHSA-4f8r-922h-2vgv: what one RPC and one peer may subscribe to.
+MAX_SUBSCRIPTIONS_PER_RPC: Final = 5_000
+MAX_TOPICS_PER_PEER: Final = 100
+MAX_OWN_TOPICS: Final = 100
+# Control entries of one RPC that are looked at.
+MAX_CONTROL: Final = 200
+MAX_IDS: Final = 5_000
+# IHAVE of one peer between two heartbeats.
+MAX_IHAVE_PER_HEARTBEAT: Final = 10
+# How often one peer gets the same message by IWANT.
+MAX_RETRANSMISSIONS: Final = 3
+# Ids remembered against duplicates, for so long: 2,000 a second.
+SEEN_TTL_S: Final = 120.0
+MAX_SEEN: Final = 240_000
+# Windows of the message cache: kept, and told of by IHAVE; and all of it in bytes.
+CACHE_WINDOWS: Final = 5
+GOSSIP_WINDOWS: Final = 3
+MAX_CACHE_BYTES: Final = 16 * 1024 * KIB
+# RPCs waiting for one peer: two seconds of a busy topic.
+OUTBOX: Final = 64
+# RPCs that wait go out together up to this much: fewer frames and system calls.
+BATCH_BYTES: Final = 64 * KIB
+FANOUT_TTL_S: Final = 60.0
+PRUNE_BACKOFF_S: Final = 60.0
+UNSUBSCRIBE_BACKOFF_S: Final = 10.0
+# A peer may not keep us from grafting it for longer (F3: the field holds 64 bits).
+MAX_BACKOFF_S: Final = 3_600.0
+IWANT_FOLLOWUP_S: Final = 3.0
+STREAM_TIMEOUT_S: Final = 10.0
+# New streams of one peer towards us within a minute: one, and a few after faults.
+MAX_STREAMS_PER_MINUTE: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class GossipConfig:
+    """The mesh: `d` peers are wanted in each topic, `d_low`-`d_high` tolerated."""
+
+    d: int = 6
+    d_low: int = 5
+    d_high: int = 12
+    d_lazy: int = 6
+    d_score: int = 4
+    d_out: int = 2
+    gossip_factor: float = 0.25
+    heartbeat_s: float = 1.0
+    flood_publish: bool = True
+    opportunistic_every: int = 60
+
+
+# --- scores (gossipsub 1.1 section "Peer scoring"; without P3, which punishes quiet topics) -----
+# P1: a point for each 100 s in the mesh, at most 10. P2: one for each first delivery, at most 40.
+P1_PER_S: Final = 0.01
+P1_MOST: Final = 10.0
+P2_MOST: Final = 40.0
+P2_HALF_LIFE_S: Final = 60.0
+# P4: a message that a validator rejects counts 1, a false signature 10; 10 x the square, forgotten
+# by half in ten minutes. P7: likewise for broken promises and for grafting too early.
+P4_WEIGHT: Final = -10.0
+P4_HALF_LIFE_S: Final = 600.0
+FORGERY: Final = 10.0
+P7_WEIGHT: Final = -5.0
+P7_FREE: Final = 3.0
+P7_HALF_LIFE_S: Final = 120.0
+# P6: more peers than this behind one public address count against each of them.
+P6_WEIGHT: Final = -5.0
+P6_FREE: Final = 5
+# Below these a peer gets no gossip, none of our own messages, and is not listened to at all.
+GOSSIP_THRESHOLD: Final = -10.0
+PUBLISH_THRESHOLD: Final = -50.0
+GRAYLIST_THRESHOLD: Final = -80.0
+# A mesh whose median is below this looks for better peers.
+OPPORTUNISTIC_THRESHOLD: Final = 1.0
+OPPORTUNISTIC_PEERS: Final = 2
+# Scores of peers that went are kept so long, so that leaving does not wash anything off.
+SCORE_KEPT_S: Final = 600.0
+MAX_SCORES: Final = 2_000

@@ -1,0 +1,367 @@
+"""Moves RPCs between streams and the router, and messages between the router and subscribers."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+
+import trio
+
+from fogp2p.addresses import Scope, scope_of
+from fogp2p.environment import Environment, deadline_of, within
+from fogp2p.errors import FogError, LimitExceeded, LocalProtocolError
+from fogp2p.events import EventHub, Gap
+from fogp2p.framing import FrameDecoder, encode_frame, read_frame
+from fogp2p.host import (
+    Connected,
+    ConnectionInfo,
+    Direction,
+    Disconnected,
+    Host,
+    Message,
+    PubSub,
+    Stream,
+    Subscription,
+    Validator,
+    Verdict,
+)
+from fogp2p.identity import Identity, verify
+from fogp2p.ids import PeerId
+from fogp2p.tasks import open_tasks
+
+from .config import (
+    BATCH_BYTES,
+    MAX_DATA_BYTES,
+    MAX_RPC_BYTES,
+    MAX_STREAMS_PER_MINUTE,
+    MAX_TOPIC_BYTES,
+    OUTBOX,
+    PROTOCOLS,
+    STREAM_TIMEOUT_S,
+    GossipConfig,
+)
+from .machine import Router
+from .messages import Envelope, Rpc, is_forged
+
+__all__ = ["Gossip", "open_gossip"]
+
+_LOG = logging.getLogger(__name__)
+_MINUTE_S = 60.0
+
+
+@asynccontextmanager
+async def open_gossip(
+    host: Host,
+    identity: Identity,
+    environment: Environment,
+    config: GossipConfig | None = None,
+) -> AsyncIterator[Gossip]:
+    """Spread messages by gossipsub 1.1 while the context lasts."""
+    async with open_tasks() as nursery:
+        settings = config if config is not None else GossipConfig()
+        gossip = Gossip(host, identity, environment, settings, nursery)
+        for protocol in PROTOCOLS:
+            host.set_handler(protocol, gossip.serve)
+        await nursery.start(gossip.watch)
+        nursery.start_soon(gossip.beat)
+        try:
+            yield gossip
+        finally:
+            for protocol in PROTOCOLS:
+                host.remove_handler(protocol)
+            nursery.cancel_scope.cancel()
+
+
+class _Outbox:
+    """Frames waiting for one peer. Full, it loses the oldest messages; changes of the mesh stay."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[bytes, bool]] = deque()
+        self._news = trio.Event()
+        self.lost = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next one costs another."""
+        return len(self._waiting) >= OUTBOX
+
+    def put(self, frame: bytes, *, is_control: bool) -> bool:
+        """False when even what may not be lost is too much: the peer does not read."""
+        self._news.set()
+        if self.is_full:
+            oldest = next((each for each in self._waiting if not each[1]), None)
+            if oldest is None:
+                self.lost += not is_control
+                return not is_control
+            self._waiting.remove(oldest)
+            self.lost += 1
+        self._waiting.append((frame, is_control))
+        return True
+
+    async def get(self) -> bytes:
+        """Everything that waits, up to one batch."""
+        while not self._waiting:
+            self._news = trio.Event()
+            await self._news.wait()
+        batch = bytearray()
+        while self._waiting and len(batch) < BATCH_BYTES:
+            batch += self._waiting.popleft()[0]
+        return bytes(batch)
+
+
+class Gossip(PubSub):
+    """Made by `open_gossip`."""
+
+    def __init__(
+        self,
+        host: Host,
+        identity: Identity,
+        environment: Environment,
+        config: GossipConfig,
+        nursery: trio.Nursery,
+    ) -> None:
+        self.router = Router(host.peer_id, config, environment.random)
+        self._host = host
+        self._identity = identity
+        self._config = config
+        self._nursery = nursery
+        self._hubs: dict[str, tuple[EventHub[Message], int]] = {}
+        self._validators: dict[str, Validator] = {}
+        self._outboxes: dict[int, tuple[PeerId, _Outbox, trio.CancelScope]] = {}
+        self._inbound: dict[PeerId, list[float]] = {}
+        self._met = trio.lowlevel.ParkingLot()
+        self._lost = 0
+        # Numbers rise over restarts, too: others remember what they have seen.
+        self._number = int(environment.clock.wall() * 1_000_000_000)
+
+    # --- publishing and subscribing --------------------------------------------------------------
+
+    async def publish(self, topic: str, data: bytes) -> None:
+        """Raises LocalProtocolError for a topic of more than 256 bytes or data of more than 64 KiB,
+        and LimitExceeded while the queues of all peers of the topic are full."""
+        if not 1 <= len(topic.encode()) <= MAX_TOPIC_BYTES or len(data) > MAX_DATA_BYTES:
+            raise LocalProtocolError(
+                "a topic has 1-256 bytes, a message at most 64 KiB", code="gossip-message"
+            )
+        subscribed = set(self.router.peers_of(topic))
+        boxes = [box for peer, box, _ in self._outboxes.values() if peer in subscribed]
+        if boxes and all(box.is_full for box in boxes):
+            raise LimitExceeded(f"{topic} is published faster than anybody reads it")
+        self._number += 1
+        bare = Envelope(self._host.peer_id, self._number, topic, data)
+        signature = self._identity.sign(bare.preimage())
+        envelope = Envelope(bare.author, bare.number, topic, data, signature)
+        self.router.publish(envelope, trio.current_time())
+        self._flush()
+        self._deliver(envelope, self._host.peer_id)
+        await trio.lowlevel.checkpoint()
+
+    def subscribe(self, topic: str) -> AbstractContextManager[Subscription]:
+        """What we publish ourselves comes, too. Raises LimitExceeded for more than 100 topics."""
+        return self._subscribed(topic)
+
+    @contextmanager
+    def _subscribed(self, topic: str) -> Iterator[Subscription]:
+        hub, count = self._hubs.get(topic, (EventHub[Message](), 0))
+        self.router.subscribe(topic, trio.current_time())
+        self._hubs[topic] = (hub, count + 1)
+        self._flush()
+        try:
+            with hub.listen() as messages:
+                yield _Listener(messages)
+        finally:
+            hub, count = self._hubs[topic]
+            if count > 1:
+                self._hubs[topic] = (hub, count - 1)
+            else:
+                del self._hubs[topic]
+                self.router.unsubscribe(topic, trio.current_time())
+                self._flush()
+
+    def set_validator(self, topic: str, validator: Validator | None) -> None:
+        if validator is None:
+            self._validators.pop(topic, None)
+        else:
+            self._validators[topic] = validator
+
+    @property
+    def lost(self) -> int:
+        """Messages that were not sent because a peer read too slowly (`gossip_backlog`)."""
+        return self._lost + sum(outbox.lost for _, outbox, _ in self._outboxes.values())
+
+    # --- receiving -------------------------------------------------------------------------------
+
+    async def serve(self, stream: Stream) -> None:
+        """Read the RPCs of one peer; they are answered on a stream of our own."""
+        peer = stream.remote_peer
+        self._count_stream(peer)
+        await self._until_met(peer)
+        decoder = FrameDecoder(max_bytes=MAX_RPC_BYTES)
+        while (frame := await read_frame(stream, decoder)) is not None:
+            rpc = Rpc.from_bytes(frame)
+            for envelope in self.router.receive(peer, rpc, trio.current_time()):
+                self._judge(envelope, peer)
+            self._flush()
+            await trio.lowlevel.checkpoint()
+
+    async def _until_met(self, peer: PeerId) -> None:
+        """Its stream may be here before ours is there; what it says first must not be lost."""
+        with trio.move_on_after(STREAM_TIMEOUT_S):
+            while not any(other == peer for other, _, _ in self._outboxes.values()):
+                await self._met.park()
+
+    def _count_stream(self, peer: PeerId) -> None:
+        now = trio.current_time()
+        recent = [at for at in self._inbound.get(peer, ()) if at > now - _MINUTE_S]
+        if len(recent) >= MAX_STREAMS_PER_MINUTE:
+            raise LimitExceeded("more gossip streams than one peer needs")
+        self._inbound[peer] = [*recent, now]
+
+    def _judge(self, envelope: Envelope, relay: PeerId) -> None:
+        now = trio.current_time()
+        if envelope.id in self.router.seen:
+            return
+        genuine = not is_forged(envelope) and verify(
+            envelope.author, envelope.preimage(), envelope.signature
+        )
+        if not genuine:
+            self.router.reject(envelope, relay, now, forged=True)
+            return
+        validator = self._validators.get(envelope.topic)
+        verdict = Verdict.ACCEPT
+        if validator is not None:
+            verdict = validator(_message(envelope, relay))
+        match verdict:
+            case Verdict.ACCEPT:
+                if self.router.accept(envelope, relay, now):
+                    self._deliver(envelope, relay)
+            case Verdict.REJECT:
+                self.router.reject(envelope, relay, now, forged=False)
+            case Verdict.IGNORE:
+                self.router.ignore(envelope, now)
+
+    def _deliver(self, envelope: Envelope, relay: PeerId) -> None:
+        found = self._hubs.get(envelope.topic)
+        if found is not None:
+            found[0].publish(_message(envelope, relay))
+
+    # --- sending ---------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Hand what the router wants sent to the peers' queues."""
+        boxes = {peer: (outbox, scope) for peer, outbox, scope in self._outboxes.values()}
+        frames: dict[int, bytes] = {}  # one RPC goes to many
+        for peer, rpc in self.router.outgoing:
+            if peer not in boxes:
+                continue
+            if id(rpc) not in frames:
+                frames[id(rpc)] = encode_frame(rpc.to_bytes(), max_bytes=MAX_RPC_BYTES)
+            outbox, scope = boxes[peer]
+            if not outbox.put(frames[id(rpc)], is_control=rpc.is_control):
+                _LOG.info("gossip_peer_stuck peer=%s", peer.short)
+                scope.cancel()
+        self.router.outgoing.clear()
+
+    async def _talk(self, connection: ConnectionInfo) -> None:
+        """Our stream towards one peer, for as long as the connection lasts."""
+        peer, outbox = connection.peer, _Outbox()
+        try:
+            deadline = within(STREAM_TIMEOUT_S)
+            stream = await self._host.open_stream(peer, PROTOCOLS, deadline=deadline)
+        except FogError as exc:
+            _LOG.debug("gossip_absent peer=%s reason=%s", peer.short, exc)
+            return
+        if any(other == peer for other, _, _ in self._outboxes.values()):
+            stream.reset()
+            return
+        with trio.CancelScope() as scope:
+            self._outboxes[connection.number] = (peer, outbox, scope)
+            self.router.came(
+                peer,
+                is_outbound=connection.direction is Direction.OUTBOUND,
+                address=_public_address(connection),
+                now=trio.current_time(),
+            )
+            self._met.unpark_all()
+            self._flush()
+            try:
+                async with stream:
+                    while True:
+                        frames = await outbox.get()
+                        with deadline_of(within(STREAM_TIMEOUT_S), "sending gossip"):
+                            await stream.write_all(frames)
+            except FogError as exc:
+                _LOG.debug("gossip_ended peer=%s reason=%s", peer.short, exc)
+            finally:
+                self._lost += outbox.lost
+                del self._outboxes[connection.number]
+                self.router.went(peer, trio.current_time())
+
+    # --- keeping up ------------------------------------------------------------------------------
+
+    async def watch(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Talk to every peer that is connected and speaks gossipsub."""
+        with self._host.events() as events:
+            self._meet_all()
+            task_status.started()
+            async for event in events:
+                match event:
+                    case Connected(connection=connection):
+                        self._nursery.start_soon(self._talk, connection)
+                    case Disconnected(connection=connection):
+                        self._part(connection)
+                    case Gap():
+                        present = {each.number for each in self._host.connections()}
+                        for number in self._outboxes.keys() - present:
+                            self._outboxes[number][2].cancel()
+                        self._meet_all()
+                    case _:
+                        pass
+
+    def _meet_all(self) -> None:
+        for connection in self._host.connections():
+            if connection.number not in self._outboxes:
+                self._nursery.start_soon(self._talk, connection)
+
+    def _part(self, connection: ConnectionInfo) -> None:
+        found = self._outboxes.get(connection.number)
+        if found is not None:
+            found[2].cancel()
+        if self._host.connection_to(connection.peer) is None:
+            self._inbound.pop(connection.peer, None)
+
+    async def beat(self) -> None:
+        """The heartbeat."""
+        while True:
+            await trio.sleep(self._config.heartbeat_s)
+            self.router.heartbeat(trio.current_time())
+            self._flush()
+
+
+class _Listener:
+    """The messages of a topic from now on."""
+
+    def __init__(self, messages: AsyncIterator[Message | Gap]) -> None:
+        self._messages = messages
+
+    def __aiter__(self) -> _Listener:
+        return self
+
+    async def __anext__(self) -> Message | Gap:
+        return await anext(self._messages)
+
+
+def _message(envelope: Envelope, relay: PeerId) -> Message:
+    return Message(envelope.topic, envelope.data, envelope.author, relay, envelope.number)
+
+
+def _public_address(connection: ConnectionInfo) -> str:
+    """The public IP address of a peer; peers on one LAN or machine share theirs by right."""
+    if scope_of(connection.address) is not Scope.PUBLIC:
+        return ""
+    for protocol, value in connection.address.items():
+        if protocol.name in ("ip4", "ip6"):
+            return str(value)
+    return ""
