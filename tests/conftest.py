@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -85,7 +85,7 @@ def endpoint(host: Host) -> tuple[str, int]:
     return str(parts["ip4"]), int(str(parts["tcp"]))
 
 
-# What the attackers of one test opened, closed when its target goes.
+# What the attackers of one test opened, closed after it.
 _SOCKETS: list[trio.SocketStream] = []
 
 
@@ -141,11 +141,7 @@ async def open_target(config: Libp2pConfig | None = None) -> AsyncIterator[LibP2
     async with open_host(identity, config or Libp2pConfig(), real_environment()) as host:
         for protocol, handler in ((ECHO, _echo), (SINK, _sink), (SOURCE, _source)):
             host.set_handler(protocol, handler)
-        try:
-            yield host
-        finally:
-            while _SOCKETS:
-                _SOCKETS.pop().socket.close()
+        yield host
 
 
 async def honest_echo(host: LibP2PHost, addresses: tuple[Multiaddr, ...] = ()) -> float:
@@ -193,6 +189,8 @@ class Tools:
 
 
 @pytest.fixture
-def tools() -> type[Tools]:
+def tools() -> Iterator[type[Tools]]:
     """The attacker's tools."""
-    return Tools
+    yield Tools
+    while _SOCKETS:
+        _SOCKETS.pop().socket.close()

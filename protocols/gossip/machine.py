@@ -11,11 +11,11 @@ Spec: specs/gossip/gossip-v1.md.
 
 from __future__ import annotations
 
-import random
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from fogp2p.errors import LimitExceeded, RemoteProtocolError
 from fogp2p.ids import PeerId
@@ -44,6 +44,18 @@ from .scores import Scores
 __all__ = ["Router"]
 
 
+class Chance(Protocol):
+    """The part of `random.Random` that is used."""
+
+    def shuffle(self, x: Any) -> None:
+        """Put a list into random order."""
+        ...
+
+    def sample(self, population: Sequence[Any], k: int) -> list[Any]:
+        """`k` different items."""
+        ...
+
+
 @dataclass(slots=True)
 class _Peer:
     is_outbound: bool
@@ -55,7 +67,7 @@ class _Peer:
 class Router:
     """One side of every conversation."""
 
-    def __init__(self, own: PeerId, config: GossipConfig, source: random.Random) -> None:
+    def __init__(self, own: PeerId, config: GossipConfig, source: Chance) -> None:
         self.scores = Scores()
         self.seen = Seen()
         self.cache = MessageCache()
