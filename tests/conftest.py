@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -189,7 +189,7 @@ class Tools:
 
 
 @pytest.fixture
-def tools() -> Iterator[type[Tools]]:
+async def tools() -> AsyncIterator[type[Tools]]:
     """The attacker's tools."""
     yield Tools
     while _SOCKETS:
