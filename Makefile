@@ -19,7 +19,7 @@ PYTEST_ARGS ?=
 GROUND := tools/venv.sh requirements/build.lock pyproject.toml setup.py
 
 .DELETE_ON_ERROR:
-.PHONY: help venv dev demo test interop bench check lint types lock threats fuzz clean
+.PHONY: help venv dev demo test interop bench check lint types lock reference threats fuzz clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -47,7 +47,7 @@ interop: $(VENV)/.fogp2p-dev  ## against js-libp2p: install it (Node and npm are
 	cd interop/js && npm ci --no-audit --no-fund
 	$(BIN)/python -m pytest -q tests/interop $(PYTEST_ARGS)
 
-BENCH ?= bitchat_frames lottery mix_packets noise_sessions wire
+BENCH ?= bitchat_frames gossip lottery mix_packets noise_sessions wire
 bench: $(VENV)/.fogp2p-dev  ## all figures, into benchmarks/results (about a quarter of an hour)
 	@set -e; for name in $(BENCH); do echo "benchmarks.$$name"; \
 		$(BIN)/python -m benchmarks.$$name > benchmarks/results/$$name.json.new; \
@@ -61,8 +61,12 @@ lint: $(VENV)/.fogp2p-dev  ## style, types, import contracts, sizes, specs, thre
 	$(BIN)/python tools/check_sizes.py
 	$(if $(wildcard tools/check_specs.py),$(BIN)/python tools/check_specs.py)
 	$(BIN)/python tools/check_threats.py
+	$(BIN)/python tools/write_reference.py --check
 
 check: lint test  ## what CI runs
+
+reference: $(VENV)/.fogp2p-dev  ## write docs/reference/{cli,config,errors}.md from the program
+	$(BIN)/python tools/write_reference.py
 
 threats: $(VENV)/.fogp2p-dev  ## write the test column of docs/threats.md from the tests' markers
 	$(BIN)/python tools/check_threats.py --write

@@ -54,6 +54,7 @@ async def subscribed(gossip: Gossip, peer: PeerId) -> None:
             await trio.sleep(0.01)
 
 
+@pytest.mark.stock
 @pytest.mark.filterwarnings("ignore")
 async def test_messages_go_both_ways_with_the_stock_library() -> None:
     logging.getLogger("libp2p").setLevel(logging.CRITICAL)

@@ -30,7 +30,7 @@ from fogp2p.protocols import ping
 from fogp2p.transports.libp2p import Libp2pConfig, open_host
 from fogp2p.transports.libp2p.host import LibP2PHost
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.stock, pytest.mark.filterwarnings("ignore")]
 LOOPBACK = Multiaddr("/ip4/127.0.0.1/tcp/0")
 ECHO = ProtocolId("/bench/echo/1.0.0")
 

@@ -28,7 +28,7 @@ from fogp2p.protocols.kad import KadConfig, open_kad
 from fogp2p.transports.libp2p import Libp2pConfig, open_host
 from fogp2p.transports.libp2p.host import LibP2PHost
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.stock, pytest.mark.filterwarnings("ignore")]
 LOOPBACK = Multiaddr("/ip4/127.0.0.1/tcp/0")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,24 @@ def test_three_peers_meet_talk_and_survive_a_crash() -> None:
     answer = json.loads(done.stdout)
     assert answer["schema"] == "demo/1" and answer["passed"]
     assert len(answer["checks"]) == 9 and all(check["passed"] for check in answer["checks"])
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare is not installed")
+def test_without_multicast_the_demo_says_so_and_uses_addresses() -> None:
+    """In a network namespace whose only interface cannot multicast."""
+    inner = 'ip link set lo up multicast off && exec "$@"'
+    line = [sys.executable, "-m", "fogp2p", "--json", "demo", "--peers", "3"]
+    done = subprocess.run(
+        ["unshare", "-rn", "sh", "-c", inner, "sh", *line],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    if "Operation not permitted" in done.stderr:
+        pytest.skip("this system allows no network namespaces")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "multicast" in done.stdout + done.stderr
+    assert json.loads(done.stdout)["passed"]
 
 
 def test_the_library_example_of_the_readme_runs(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import json
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from fogp2p.transports.mdns.machine import Machine
 from fogp2p.transports.mdns.messages import Announcement, Query, announcement, parse, query
 
 SERVICE = "_p2p._udp.local."
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 IP = ipaddress.ip_address("192.168.1.7")
 ME, YOU = (PeerId.from_ed25519(bytes([n]) * 32) for n in (1, 2))
 
@@ -47,6 +50,14 @@ def test_packets_round_trip_with_repeated_keys() -> None:
     assert (
         parse(announcement("_p2p-x._udp.local.", "c" * 32, [_address(YOU)], IP, 1), SERVICE) == ()
     )
+
+
+def test_what_js_libp2p_sends_is_understood() -> None:
+    recorded = json.loads((FIXTURES / "mdns" / "js.json").read_text("utf-8"))
+    assert parse(bytes.fromhex(recorded["query"]), SERVICE) == Query(frozenset())
+    (told,) = parse(bytes.fromhex(recorded["announcement"]), SERVICE)  # type: ignore[misc]
+    assert str(told.peer) == recorded["peer"] and told.ttl_s == 120
+    assert str(told.addresses[0]).startswith("/ip4/127.0.0.1/tcp/")
 
 
 def test_packets_stay_below_an_ethernet_frame() -> None:
