@@ -23,7 +23,7 @@ from fogp2p.errors import (
 )
 from fogp2p.paths import Paths, locate
 
-__all__ = ["Output", "duration", "exit_code", "report", "table"]
+__all__ = ["Output", "duration", "exit_code", "is_terminal", "printable", "report", "table"]
 
 OK: Final = 0
 FAILED: Final = 1
@@ -139,6 +139,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _plain(text: str) -> str:
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
+
+
+def printable(text: str) -> list[str]:
+    """Somebody else's text as lines. Control characters are shown, never obeyed."""
+    return [_plain(line) for line in text.splitlines()]
 
 
 def is_terminal() -> bool:
