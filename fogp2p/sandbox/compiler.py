@@ -15,7 +15,7 @@ from wasmtime import component
 
 from .config import MAX_ARTEFACT_BYTES
 from .engine import make_engine
-from .walls import raise_walls
+from .walls import end_with_parent, raise_walls
 
 _INVALID = 3
 
@@ -30,6 +30,7 @@ def main() -> int:
         data_bytes=int(memory),
         file_bytes=MAX_ARTEFACT_BYTES,
     )
+    end_with_parent()
     code = Path(source).read_bytes()
     # The runner is large and known: it may use all cores.
     engine = make_engine(parallel=kind == "component")

@@ -12,15 +12,16 @@ import errno
 import os
 import platform
 import resource
-import signal
 import struct
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-__all__ = ["raise_walls"]
+__all__ = ["end_with_parent", "raise_walls"]
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 1, 4, 38, 22
+_PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 4, 22, 38
 _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWNET = 0x08000000, 0x10000000, 0x40000000
 _CLONE_THREAD: Final = 0x00010000
 _SECCOMP_MODE_FILTER: Final = 2
@@ -51,6 +52,8 @@ _FS_ALL: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 <<
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
 _WRITE: Final = (1 << 1) | (1 << 4) | (1 << 5) | (1 << 7) | (1 << 8) | (1 << 14)
 
+_WATCH_S: Final = 0.2
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -63,7 +66,6 @@ def raise_walls(
     """
     return {
         "own-session": "" if os.getsid(0) == os.getpid() else "not started in its own session",
-        "dies-with-parent": _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
         "no-new-privileges": _prctl(_PR_SET_NO_NEW_PRIVS, 1),
         "not-dumpable": _prctl(_PR_SET_DUMPABLE, 0),
         "limits": _limits(data_bytes, file_bytes),
@@ -71,6 +73,22 @@ def raise_walls(
         "landlock": _landlock(readable, writable),
         "seccomp": _seccomp(),
     }
+
+
+def end_with_parent() -> None:
+    """Watch that whoever started us is still there, in a thread: call it behind `raise_walls`.
+
+    Not the kernel's parent-death signal: that comes when the *thread* ends that started us, and
+    trio starts processes in threads that end when they are idle.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _prctl(option: int, value: int) -> str:

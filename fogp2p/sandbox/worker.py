@@ -21,7 +21,7 @@ from fogp2p.framing import FrameDecoder, encode_frame
 from .config import MAX_FRAME_BYTES, TICK_S
 from .engine import RUNTIME, make_engine
 from .guest import Machine, Request
-from .walls import raise_walls
+from .walls import end_with_parent, raise_walls
 
 
 def main() -> NoReturn:
@@ -35,6 +35,7 @@ def main() -> NoReturn:
         data_bytes=int(data_bytes),
         file_bytes=int(file_bytes),
     )
+    end_with_parent()
     threading.Thread(target=_tick, args=(engine,), daemon=True).start()
     _say(encode({1: {name: why[:200] for name, why in walls.items()}, 2: RUNTIME}))
     decoder = FrameDecoder(max_bytes=MAX_FRAME_BYTES)

@@ -24,7 +24,7 @@ def cache() -> Path:
 
     async def warm() -> None:
         async with open_sandbox(SandboxConfig(CACHE, workers=1), real_environment()) as box:
-            await box.run(Job(Kind.PY_FUNC, b"def f(): pass", "f"))
+            assert (await box.run(Job(Kind.PY_FUNC, b"def f(): pass", "f"))).succeeded
 
     CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:

@@ -260,6 +260,37 @@ def test_whoever_breaks_out_finds_an_empty_room(tmp_path: Path) -> None:
     assert got_through == set(), told["found"]
 
 
+@pytest.mark.spec("SBX-020")
+def test_a_worker_outlives_the_thread_that_started_it_and_not_the_process(tmp_path: Path) -> None:
+    """Killed with -9, the process that started workers leaves none behind."""
+    program = """
+import sys, threading, time
+from pathlib import Path
+import trio
+from fogp2p.environment import real_environment
+from fogp2p.sandbox import SandboxConfig, open_sandbox
+async def main():
+    async with open_sandbox(SandboxConfig(Path(sys.argv[1]), workers=1), real_environment()) as box:
+        pid = box._idle[0].pid
+        await trio.sleep(11)  # trio ends idle threads after ten seconds
+        print(pid, flush=True)
+        await trio.sleep_forever()
+trio.run(main)
+"""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    try:
+        worker = psutil.Process(int(parent.stdout.readline()))
+        assert worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+    worker.wait(5)
+
+
 @pytest.mark.attack(66)
 async def test_a_guest_has_no_network(box: Sandbox) -> None:
     source = "def f():\n  import socket\n  s = socket.socket()\n  s.connect(('127.0.0.1', 80))"
