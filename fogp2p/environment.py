@@ -8,19 +8,21 @@ runs in one process under a virtual clock and can be repeated from a seed.
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import random
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar, TypeVarTuple
 
 import trio
 
-from .errors import DeadlineExceeded, FogError
+from .errors import DeadlineExceeded, FogError, TransportError
 
 __all__ = [
     "Clock",
@@ -56,6 +58,15 @@ class Executor(Protocol):
         """Run `function(*args)` off the loop and return or raise what it does.
 
         A cancelled call still runs to its end; its result is dropped.
+        """
+        ...
+
+    async def in_process(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """The same in a process of its own, for work that holds the interpreter's lock.
+
+        `function`, arguments and result are pickled: a module's function, and values. Carrying
+        costs about 0.1 ms and a few microseconds for each kilobyte. Raises TransportError when the
+        process dies.
         """
         ...
 
@@ -107,7 +118,7 @@ def real_environment() -> Environment:
     return Environment(
         clock=_SystemClock(),
         random=random.SystemRandom(),
-        executor=_Threads(),
+        executor=_Workers(),
         disk=_SystemDisk(),
     )
 
@@ -138,12 +149,38 @@ class _SystemClock:
         return time.time()
 
 
-class _Threads:
+class _Workers:
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+
     async def in_thread(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         def call() -> T:
             return function(*args)
 
         return await trio.to_thread.run_sync(call, abandon_on_cancel=True)
+
+    async def in_process(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        if self._pool is None:
+            # Spawned, not forked: a copy of this process would hold its keys and its sockets.
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(min(4, os.cpu_count() or 1), mp_context=context)
+        pool, done, token = self._pool, trio.Event(), trio.lowlevel.current_trio_token()
+
+        def wake(_: Future[T]) -> None:
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(done.set)
+
+        try:
+            future = pool.submit(function, *args)
+            future.add_done_callback(wake)
+            try:
+                await done.wait()
+            finally:
+                future.cancel()
+            return future.result()
+        except BrokenExecutor as exc:
+            self._pool = None
+            raise TransportError("a worker process died") from exc
 
 
 class _SystemDisk:

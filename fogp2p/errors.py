@@ -11,7 +11,7 @@ Neither ever contains key material.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "FogError",
@@ -42,6 +42,16 @@ class FogError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Worker processes hand errors back; ours take keywords, which pickle does not know of.
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[FogError], args: tuple[Any, ...], state: dict[str, Any]) -> FogError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class ProtocolError(FogError):

@@ -59,9 +59,13 @@ class _VirtualClock:
 
 
 class _Inline:
-    """Threads would run in real time while the virtual clock jumps past them."""
+    """Threads and processes run in real time while the virtual clock jumps past them."""
 
     async def in_thread(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        await trio.lowlevel.checkpoint()
+        return function(*args)
+
+    async def in_process(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         await trio.lowlevel.checkpoint()
         return function(*args)
 

@@ -18,6 +18,7 @@ from .sphinx import (
     unwrap_batch,
 )
 from .surb import ReplyBlock, ReplySecret, make_reply_block, recover_reply, use_reply_block
+from .workers import unwrap_in_workers
 
 __all__ = [
     "PACKET_BYTES",
@@ -45,5 +46,6 @@ __all__ = [
     "unpad",
     "unwrap",
     "unwrap_batch",
+    "unwrap_in_workers",
     "use_reply_block",
 ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ import trio
 
 from fogp2p import errors
 from fogp2p.environment import DiskError, deadline_of, real_environment, within
-from fogp2p.errors import DeadlineExceeded, FogError, RemoteProtocolError
+from fogp2p.errors import DeadlineExceeded, FogError, RemoteProtocolError, TransportError
 from fogp2p.events import EventHub, Gap
 
 
@@ -28,6 +31,20 @@ def test_local_and_remote_faults_are_told_apart() -> None:
     error = RemoteProtocolError("what happened", code="some-code", hint="what to do")
     assert (str(error), error.code, error.hint) == ("what happened", "some-code", "what to do")
     assert error.close_hint == "reset"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RemoteProtocolError("a", code="b", close_hint="disconnect", hint="c"),
+        errors.Unreachable("a", attempts=(("x", "y"),)),
+        DeadlineExceeded("a"),
+    ],
+)
+def test_errors_survive_a_process_boundary(error: FogError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error) and str(again) == str(error)
+    assert vars(again) == vars(error)
 
 
 async def test_a_slow_listener_sees_how_many_events_it_missed(autojump_clock: object) -> None:
@@ -84,6 +101,21 @@ def test_what_is_no_small_regular_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DiskError) as caught:
         disk.replace(Path("/proc/nowhere/file"), b"x")
     assert caught.value.hint
+
+
+async def test_work_in_a_process_returns_raises_and_survives_its_death() -> None:
+    executor = real_environment().executor
+    assert await executor.in_process(pow, 2, 10) == 1024
+    assert await executor.in_process(os.getpid) != os.getpid()
+    with pytest.raises(ZeroDivisionError):
+        await executor.in_process(divmod, 1, 0)
+    with pytest.raises(TransportError):
+        await executor.in_process(os._exit, 1)
+    assert await executor.in_process(pow, 2, 3) == 8
+    with trio.move_on_after(0.2) as scope:
+        await executor.in_process(time.sleep, 1)
+    assert scope.cancelled_caught
+    executor._pool.shutdown()  # type: ignore[attr-defined]
 
 
 async def test_work_in_a_thread_returns_and_raises() -> None:
