@@ -194,6 +194,15 @@ def test_identify_abuse_is_cut_to_size() -> None:
 
 
 @pytest.mark.attack(18)
+def test_identify_text_that_is_not_utf8_is_replaced() -> None:
+    """Found by fuzzing: protobuf hands out such text as bytes."""
+    agent, protocol = b"\x32\x03a\xffb", b"\x1a\x03/\xff1"
+    good = b"\x1a\x04/a/1"
+    told = identify.decode(ADA, agent + protocol + good, Scope.PUBLIC)
+    assert told.agent == "a\ufffdb" and told.protocols == ("/a/1",)
+
+
+@pytest.mark.attack(18)
 async def test_identify_push_flood(tools) -> None:
     """News within 30 s are dropped, and their stream with them."""
     async with tools.open_target() as host:

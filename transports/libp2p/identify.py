@@ -88,7 +88,7 @@ def decode(peer: PeerId, data: bytes, source: Scope) -> PeerIdentified:
         message = identify_pb2.Identify.FromString(data)
     except DecodeError as exc:
         raise RemoteProtocolError("not an identify message", code="identify") from exc
-    agent = "".join(c if c.isprintable() else "\ufffd" for c in message.agent_version)
+    agent = "".join(c if c.isprintable() else "\ufffd" for c in _text(message.agent_version))
     return PeerIdentified(
         peer,
         agent[:_MAX_AGENT_CHARS],
@@ -97,11 +97,16 @@ def decode(peer: PeerId, data: bytes, source: Scope) -> PeerIdentified:
     )
 
 
-def _protocols(names: Iterable[str]) -> list[ProtocolId]:
+def _text(value: str | bytes) -> str:
+    """protobuf hands out bytes for a text field that is not UTF-8."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _protocols(names: Iterable[str | bytes]) -> list[ProtocolId]:
     kept: list[ProtocolId] = []
     for name in names:
         try:
-            kept.append(protocol_id(name))
+            kept.append(protocol_id(_text(name)))
         except LocalProtocolError:
             continue
         if len(kept) == _MAX_PROTOCOLS:
