@@ -49,8 +49,7 @@ class Cache:
 
     async def compiled(self, module: bytes, kind: str, *, trusted: bool = False) -> Path:
         """The compiled form of `module` (`kind`: module or component). Raises CompileFailed."""
-        digest = hashlib.sha256(module).hexdigest()
-        name = f"{digest}-{WASMTIME}-{kind}"
+        name = f"{hashlib.sha256(module).hexdigest()}-{WASMTIME}-{kind}"
         target = self.folder / f"{name}.cwasm"
         while name in self._busy:
             await self._busy[name].wait()

@@ -17,3 +17,5 @@ MAX_NAME_BYTES: Final = 64
 MAX_ALPHA_BYTES: Final = 4_096
 # An encoded ticket: two keys' worth of proof, beacon and purpose.
 MAX_TICKET_BYTES: Final = 512
+# Up to this total weight a table says who owns each unit (half a megabyte); above, a search does.
+MAX_OWNER_TABLE: Final = 65_536

@@ -16,13 +16,21 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain, islice, repeat
+from operator import floordiv
 from typing import Final
 
 from fogp2p.codec import encode
 from fogp2p.errors import LocalProtocolError, RemoteProtocolError
 
-from .config import MAX_CANDIDATES, MAX_DRAWS, MAX_LAYERS, MAX_NAME_BYTES, MAX_TOTAL_WEIGHT
+from .config import (
+    MAX_CANDIDATES,
+    MAX_DRAWS,
+    MAX_LAYERS,
+    MAX_NAME_BYTES,
+    MAX_OWNER_TABLE,
+    MAX_TOTAL_WEIGHT,
+)
 
 __all__ = ["Candidate", "Candidates", "draw", "draw_distinct", "stratify"]
 
@@ -66,6 +74,18 @@ class Candidates:
         if self.total_weight > MAX_TOTAL_WEIGHT:
             raise _refused("the total weight exceeds 2**48")
         self.digest: Final = _digest(self.members)
+        self._owners: tuple[Candidate | None, ...] | None = None
+
+    def owners(self) -> Sequence[Candidate | None]:
+        """Who owns each unit of weight, for total weights up to `MAX_OWNER_TABLE`; then None.
+
+        A word divided by the share of a unit is at most one unit past the end: for weights this
+        small the remainder of 2**64 / share is less than a share.
+        """
+        if self._owners is None:
+            members = (repeat(member, member.weight) for member in self.members)
+            self._owners = (*chain.from_iterable(members), None, None)
+        return self._owners
 
     @property
     def total_weight(self) -> int:
@@ -83,12 +103,17 @@ def draw(seed: bytes, purpose: str, candidates: Candidates, count: int) -> list[
     separates draws from one seed. Raises LocalProtocolError for arguments out of range.
     """
     share = _WORDS // candidates.total_weight
-    bounds = [share * weight for weight in candidates.cumulative]
+    words = _words(seed, purpose, candidates, count)
     # One pass in C, because this is what checking a draw costs. Words beyond the last bound find
     # the None behind the members and are skipped.
-    slots = (*candidates.members, None)
-    positions = map(partial(bisect_right, bounds), _words(seed, purpose, candidates, count))
-    return list(islice(filter(None, map(slots.__getitem__, positions)), count))
+    if candidates.total_weight <= MAX_OWNER_TABLE:
+        owners = candidates.owners()
+        found = map(owners.__getitem__, map(floordiv, words, repeat(share)))
+    else:
+        bounds = [share * weight for weight in candidates.cumulative]
+        slots = (*candidates.members, None)
+        found = map(slots.__getitem__, map(partial(bisect_right, bounds), words))
+    return list(islice(filter(None, found), count))
 
 
 def draw_distinct(seed: bytes, purpose: str, candidates: Candidates, count: int) -> list[Candidate]:
