@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import random
 from importlib.metadata import files
 from typing import Any
 
@@ -25,7 +26,11 @@ from libp2p.stream_muxer.yamux import yamux
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
-from fogp2p.ids import PeerId
+from fogp2p.environment import real_environment, within
+from fogp2p.errors import TransportError
+from fogp2p.identity import ephemeral
+from fogp2p.ids import PeerId, ProtocolId
+from fogp2p.transports.libp2p import Libp2pConfig, open_host
 
 
 # What the sockets of an attacker need of a host.
@@ -117,6 +122,31 @@ async def test_a_dead_address_does_not_hide_a_good_one() -> None:
     with trio.fail_after(15):
         async with one.run([LOOPBACK]), two.run([LOOPBACK]):
             await one.connect(PeerInfo(two.get_id(), [dead, *two.get_addrs()]))
+
+
+@pytest.mark.xfail(strict=True, reason="P6: a writer that waits 5 s for the reader is reset")
+async def test_a_reader_may_pause() -> None:
+    two, size = make(), 4 * 1024 * 1024
+
+    async def pour(stream: Any) -> None:
+        with contextlib.suppress(Exception):
+            await stream.write(bytes(size))
+
+    two.set_stream_handler("/pour/1", pour)
+    keys = ephemeral(random.SystemRandom())
+    async with two.run([LOOPBACK]), open_host(keys, Libp2pConfig(), real_environment()) as ours:
+        target = Target(two)
+        await ours.connect(target.peer_id, target.addresses, deadline=within(10))
+        stream = await ours.open_stream(
+            target.peer_id, [ProtocolId("/pour/1")], deadline=within(10)
+        )
+        got = len(await stream.read_some())
+        await trio.sleep(7)
+        with trio.move_on_after(5), contextlib.suppress(TransportError):
+            while got < size and (data := await stream.read_some()):
+                got += len(data)
+        await ours.disconnect(target.peer_id)
+    assert got == size
 
 
 @pytest.mark.xfail(strict=True, reason="P7: the 257th stream waits for ever")

@@ -121,7 +121,8 @@ def test_garbage_is_refused_with_our_error(short: bytes, seed: int) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.binary(min_size=16, max_size=64), st.binary(min_size=33, max_size=600), st.data())
+# With a right part of one byte a change stays unseen by it once in 256 times; real ones have 3,952.
+@given(st.binary(min_size=16, max_size=64), st.binary(min_size=64, max_size=600), st.data())
 def test_lioness_inverts_and_spreads_every_change(
     seed: bytes, block: bytes, data: st.DataObject
 ) -> None:
