@@ -1,6 +1,6 @@
 """Find the packages, so that nobody keeps a list by hand.
 
-`transports/`, `protocols/` and `specs/` stand at the root of the repository and are
+`transports/`, `protocols/`, `specs/` and `docs/` stand at the root of the repository and are
 installed inside `fogp2p` (docs/decisions/0001-layout.md).
 """
 
@@ -10,6 +10,7 @@ MAPPED = {
     "fogp2p.transports": "transports",
     "fogp2p.protocols": "protocols",
     "fogp2p.specs": "specs",
+    "fogp2p.manual": "docs",
 }
 inner = [
     name
