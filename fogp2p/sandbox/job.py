@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fogp2p.errors import FogError, LocalProtocolError
+from fogp2p.errors import FogError, LocalProtocolError, RemoteProtocolError
 from fogp2p.limits import MIB
 
 from .config import (
@@ -152,6 +152,17 @@ class Result:
     def succeeded(self) -> bool:
         """Whether the job did what it was asked."""
         return self.ending is Ending.RESULT or (self.ending is Ending.EXIT and not self.exit_code)
+
+    def json(self) -> Any:
+        """What a Python function returned; None when it returned nothing.
+
+        The job wrote the text itself, so it may be anything: raises RemoteProtocolError
+        ("job-value") when it is no JSON or nests too deeply. Up to 1 MiB: some milliseconds.
+        """
+        try:
+            return json.loads(self.value) if self.value else None
+        except (ValueError, RecursionError) as exc:
+            raise RemoteProtocolError("the job's value is no JSON", code="job-value") from exc
 
 
 def _refused(what: str) -> LocalProtocolError:

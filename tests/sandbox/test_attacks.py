@@ -378,6 +378,24 @@ async def test_a_worker_that_was_taken_over_harms_its_job_only(
         assert result.ending is ending and result.outputs == {}
 
 
+@pytest.mark.attack(68)
+@pytest.mark.parametrize("value", ["\\x1b[2J", "[" * 3_000, "1" * 9_000, "{"])
+def test_a_function_that_forges_its_value_breaks_nobody(
+    tmp_path: Path, cache: Path, value: str
+) -> None:
+    """The guest writes the JSON itself: it may say anything instead."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "sandbox").symlink_to(cache)
+    source = f"import json\njson.dumps = lambda *a, **k: '{value}'\ndef main():\n  return 1\n"
+    (tmp_path / "forge.py").write_text(source)
+    line = [sys.executable, "-m", "fogp2p", "--home", str(tmp_path), "sandbox", "run"]
+    done = subprocess.run(
+        [*line, "forge.py:main"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == "fogp2p: FOG-PROTO-002 the job's value is no JSON\n"
+
+
 @pytest.mark.attack(70)
 async def test_a_worker_that_never_says_hello_is_a_clear_error(
     opened, monkeypatch: pytest.MonkeyPatch

@@ -56,7 +56,7 @@ def run(
         "schema": "sandbox-run/1",
         "ending": result.ending.value,
         "exit_code": result.exit_code,
-        "value": json.loads(result.value) if job.kind is Kind.PY_FUNC and result.value else None,
+        "value": result.json() if job.kind is Kind.PY_FUNC else None,
         "message": result.message,
         "stdout": result.stdout.decode("utf-8", "replace"),
         "stderr": result.stderr.decode("utf-8", "replace"),
@@ -66,8 +66,10 @@ def run(
         "runtime": result.runtime,
     }
     lines = [*printable(answer["stdout"]), *printable(answer["stderr"]), *printable(result.message)]
-    if result.value:
-        lines.append(result.value if job.kind is not Kind.PY_FUNC else json.dumps(answer["value"]))
+    if job.kind is Kind.PY_FUNC and result.value:
+        lines.append(json.dumps(answer["value"]))
+    else:
+        lines += printable(result.value)
     output.result(answer, lines)
     output.say(f"{result.ending.value}: {usage.fuel:,} fuel, {usage.wall_s * 1000:.1f} ms")
     if not result.succeeded:
