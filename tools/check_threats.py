@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,13 @@ def main() -> int:
         for test in tests
         if number not in rows
     ]
+    known = _all_tests()
+    faults += [
+        f"docs/threats.md names {test}, which is no test"
+        for line in lines
+        for test in re.findall(r"`([\w/]+\.py::\w+)`", line)
+        if test not in known
+    ]
     print(*faults, sep="\n", end="\n" if faults else "")
     return 1 if faults else 0
 
@@ -51,15 +59,24 @@ def _rows(lines: list[str]) -> list[tuple[int, re.Match[str]]]:
     return [(i, row) for i, line in enumerate(lines) if (row := _ROW.fullmatch(line))]
 
 
-def _marked_tests() -> dict[int, set[str]]:
-    """Attack number -> `file.py::test` for every marked test function."""
-    found: dict[int, set[str]] = {}
+def _functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """`file.py::test` and its definition, for every test function."""
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                for number in _numbers(node):
-                    name = f"{path.relative_to(ROOT / 'tests')}::{node.name}"
-                    found.setdefault(number, set()).add(name)
+                yield f"{path.relative_to(ROOT / 'tests')}::{node.name}", node
+
+
+def _all_tests() -> set[str]:
+    return {name for name, _ in _functions()}
+
+
+def _marked_tests() -> dict[int, set[str]]:
+    """Attack number -> the marked tests."""
+    found: dict[int, set[str]] = {}
+    for name, node in _functions():
+        for number in _numbers(node):
+            found.setdefault(number, set()).add(name)
     return found
 
 
