@@ -62,11 +62,13 @@ lint: $(VENV)/.fogp2p-dev  ## style, types, import contracts, sizes, specs, thre
 	$(if $(wildcard tools/check_specs.py),$(BIN)/python tools/check_specs.py)
 	$(BIN)/python tools/check_threats.py
 	$(BIN)/python tools/write_reference.py --check
+	$(BIN)/python tools/draw.py --check
 
 check: lint test  ## what CI runs
 
 reference: $(VENV)/.fogp2p-dev  ## write docs/reference/{cli,config,errors}.md from the program
 	$(BIN)/python tools/write_reference.py
+	$(BIN)/python tools/draw.py
 
 threats: $(VENV)/.fogp2p-dev  ## write the test column of docs/threats.md from the tests' markers
 	$(BIN)/python tools/check_threats.py --write
