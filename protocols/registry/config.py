@@ -65,7 +65,6 @@ TELL_AT_ONCE: Final = 16
 # Our own descriptor is made anew at half its life; facts are looked at this often in between.
 RENEW_AFTER_S: Final = MAX_LIFETIME_S / 2
 LOOK_S: Final = 30.0
-# After a failed disk write, try again.
 # Sources asked by one `find`: two can contradict each other, a third outvotes nobody but is told.
 SOURCES: Final = 3
 # Descriptors that one source lacked and is asked about in one `find`.
@@ -73,6 +72,8 @@ MAX_CHECKED: Final = 8
 # Providers from the DHT that one `find` connects to.
 MAX_DIALLED: Final = 8
 DISCOVERY_TIMEOUT_S: Final = 20.0
+# A role that nobody holds our announcement of (no peers yet) is announced again.
+ANNOUNCE_AGAIN_S: Final = 60.0
 
 # --- our own sequence ---------------------------------------------------------------------------
 # Numbers reserved by one write of the file: half a day of renewals.

@@ -9,9 +9,9 @@ from __future__ import annotations
 import heapq
 import ipaddress
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from fogp2p.addresses import Multiaddr, Scope, scope_of
 from fogp2p.ids import PeerId
@@ -28,6 +28,8 @@ from .config import (
 )
 from .descriptor import Descriptor
 from .messages import Verdict
+
+G = TypeVar("G", bound=MutableMapping[PeerId, None])
 
 __all__ = ["Chance", "Equivocation", "Limits", "Origin", "Outcome", "Store", "network_of"]
 
@@ -332,7 +334,7 @@ def network_of(addresses: Iterable[Multiaddr]) -> str:
     return ""
 
 
-def _discard(groups: dict[str, dict[PeerId, None]], name: str, peer: PeerId) -> None:
+def _discard(groups: MutableMapping[str, G], name: str, peer: PeerId) -> None:
     group = groups[name]
     del group[peer]
     if not group:
