@@ -50,7 +50,7 @@ from .config import (
 from .descriptor import Claim, Descriptor, OwnFacts, is_name, role_key
 from .exchange import Budget, answer_frames, push
 from .machine import Origin, Outcome, Store, network_of
-from .messages import Lookup, Push, Query, Receipt, Verdict, read_request
+from .messages import Push, Query, Receipt, Verdict, read_request
 from .search import Found, Search
 from .sequence import OwnSequence
 
@@ -416,26 +416,21 @@ class Registry:
                 await stream.write_all(response)
 
     def _answer(self, peer: PeerId, frame: bytes) -> bytes:
-        session = self._session(peer)
-        found: tuple[Descriptor, ...]
+        session, request = self._session(peer), read_request(frame)
         self.met(peer)
-        match read_request(frame):
-            case Push(envelope=envelope):
-                receipt = self._receive(peer, session, envelope)
-                return encode_frame(receipt.to_bytes(), max_bytes=MAX_MESSAGE_BYTES)
-            case Query(role=role, limit=limit):
-                self._spend_query(session)
-                found, total = self.store.sample(role, limit, self._now(), self._environment.random)
-            case Lookup(peer=wanted):
-                self._spend_query(session)
-                known = self.store.get(wanted, self._now())
-                found = (known,) if known is not None else ()
-                total = len(found)
-        return answer_frames(tuple(each.raw for each in found), total)
-
-    def _spend_query(self, session: _Session) -> None:
+        if isinstance(request, Push):
+            receipt = self._receive(peer, session, request.envelope)
+            return encode_frame(receipt.to_bytes(), max_bytes=MAX_MESSAGE_BYTES)
         if not session.queries.spend(trio.current_time()):
             raise LimitExceeded(f"more than {QUERIES_PER_S:.0f} registry query a second")
+        if isinstance(request, Query):
+            chance = self._environment.random
+            found, total = self.store.sample(request.role, request.limit, self._now(), chance)
+        else:
+            known = self.store.get(request.peer, self._now())
+            found = (known,) if known is not None else ()
+            total = len(found)
+        return answer_frames(tuple(each.raw for each in found), total)
 
     def _receive(self, peer: PeerId, session: _Session, envelope: bytes) -> Receipt:
         try:
