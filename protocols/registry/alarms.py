@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections import OrderedDict
 from dataclasses import dataclass
+from operator import attrgetter
 
 from fogp2p.ids import PeerId
 
@@ -38,20 +39,23 @@ class Alarm:
 
 
 class AlarmBook:
-    """The latest alarms. Noticing the same again changes nothing but its time."""
+    """The latest alarms of each kind. Noticing the same again changes nothing but its time."""
 
     def __init__(self) -> None:
-        self._alarms: OrderedDict[tuple[AlarmKind, PeerId, PeerId | None], Alarm] = OrderedDict()
+        self._alarms: dict[AlarmKind, OrderedDict[tuple[PeerId, PeerId | None], Alarm]] = {
+            kind: OrderedDict() for kind in AlarmKind
+        }
 
     def add(self, alarm: Alarm) -> bool:
         """Whether this is news."""
-        key = (alarm.kind, alarm.peer, alarm.source)
-        known = self._alarms.pop(key, None) is not None
-        self._alarms[key] = alarm
-        if len(self._alarms) > MAX_ALARMS:
-            self._alarms.popitem(last=False)
+        alarms, key = self._alarms[alarm.kind], (alarm.peer, alarm.source)
+        known = alarms.pop(key, None) is not None
+        alarms[key] = alarm
+        if len(alarms) > MAX_ALARMS:
+            alarms.popitem(last=False)
         return not known
 
     def all(self) -> tuple[Alarm, ...]:
         """The oldest first."""
-        return tuple(self._alarms.values())
+        every = (alarm for alarms in self._alarms.values() for alarm in alarms.values())
+        return tuple(sorted(every, key=attrgetter("at")))

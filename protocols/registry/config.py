@@ -42,7 +42,8 @@ PER_TELLER: Final = 1_000
 MAX_FLOORS: Final = 20_000
 # Proofs of equivocation: two envelopes each, 2 MiB at most.
 MAX_PROOFS: Final = 256
-MAX_ALARMS: Final = 256
+# Alarms of each kind, so that a crowd that forges does not push out a proof.
+MAX_ALARMS: Final = 64
 
 # --- the exchange -------------------------------------------------------------------------------
 # Descriptors in one answer: 256 KiB at most.

@@ -87,6 +87,8 @@ class _Session:
     is_telling: bool = False
     speaks: bool = False
     is_deaf: bool = False
+    has_asked: bool = False
+    refuses: bool = False
     queries: Budget = field(default_factory=lambda: Budget(QUERIES_PER_S, QUERY_BURST))
     others: Budget = field(default_factory=lambda: Budget(TOLD_PER_S, TOLD_BURST))
     own: Budget = field(default_factory=lambda: Budget(OWN_PER_S, OWN_BURST))
@@ -196,9 +198,12 @@ class Registry:
 
     def problem(self) -> str:
         """Why we are not described as we should be, for people; empty when all is well."""
-        return "; ".join(
-            text for text in (self._sequence.problem, self._unsayable, self._set_back) if text
-        )
+        told = [session for session in self._sessions.values() if session.speaks]
+        unheard = ""
+        if told and all(session.refuses for session in told):
+            unheard = "no peer accepts this peer's description: is the date of this machine right?"
+        texts = (self._sequence.problem, self._unsayable, self._set_back, unheard)
+        return "; ".join(text for text in texts if text)
 
     def mirrors(self) -> tuple[PeerId, ...]:
         """The connected peers that take part."""
@@ -284,7 +289,8 @@ class Registry:
                     )
                 session.speaks = True
                 self._heed(peer, receipt)
-                if receipt.verdict is Verdict.REFUSED:
+                session.refuses = receipt.verdict is Verdict.REFUSED
+                if session.refuses:
                     return
                 session.told = own.content
         except ProtocolRefused:
@@ -390,9 +396,8 @@ class Registry:
             )
 
     def met(self, peer: PeerId) -> None:
-        """Note that `peer` takes part, and tell it of us if it was deaf before."""
-        session = self._session(peer)
-        session.speaks, session.is_deaf = True, False
+        """Note that `peer` answered."""
+        self._session(peer).speaks = True
         self._tell_soon(peer)
 
     def withheld(self, peer: PeerId, source: PeerId) -> None:
@@ -417,7 +422,10 @@ class Registry:
 
     def _answer(self, peer: PeerId, frame: bytes) -> bytes:
         session, request = self._session(peer), read_request(frame)
-        self.met(peer)
+        if not session.has_asked:
+            # It may have begun to take part after it had refused our first stream.
+            session.has_asked, session.is_deaf = True, False
+            self._tell_soon(peer)
         if isinstance(request, Push):
             receipt = self._receive(peer, session, request.envelope)
             return encode_frame(receipt.to_bytes(), max_bytes=MAX_MESSAGE_BYTES)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import trio
 
@@ -33,6 +33,7 @@ from .messages import Lookup, Query, Verdict
 
 __all__ = ["Found", "Heard", "Search", "differences"]
 
+T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
 
@@ -123,19 +124,22 @@ class Search:
             if len(heard) < 2:
                 await self._meet(role_key("registry"), deadline)
                 await self._survey(role, heard, deadline)
-            for source, descriptor in differences(heard)[:MAX_CHECKED]:
+            for source, descriptor in self._some(differences(heard), MAX_CHECKED):
                 lacking.append((source, descriptor.peer))
                 await self._check(source, descriptor, role, deadline)
             if len(self._keeper.descriptors(role)) < count:
                 await self._meet(role_key(role), deadline)
-        known = self._keeper.descriptors(role)
-        drawn = self._random.sample(known, min(count, len(known)))
+        drawn = self._some(self._keeper.descriptors(role), count)
         return Found(tuple(drawn), tuple(heard), tuple(lacking))
+
+    def _some(self, everything: Sequence[T], count: int) -> list[T]:
+        """At random: whoever may choose ids or their order must not choose what is looked at."""
+        return self._random.sample(everything, min(count, len(everything)))
 
     async def _survey(self, role: str, heard: dict[PeerId, Heard], deadline: float) -> None:
         """Ask mirrors that were not asked yet."""
         left = [peer for peer in self._keeper.mirrors() if peer not in heard]
-        sources = self._random.sample(left, min(SOURCES - len(heard), len(left)))
+        sources = self._some(left, SOURCES - len(heard))
         async with trio.open_nursery() as nursery:
             for source in sources:
                 nursery.start_soon(self._hear, source, role, heard, deadline)
@@ -203,7 +207,7 @@ class Search:
             if peer != self._host.peer_id and self._keeper.descriptor(peer) is None
         ]
         async with trio.open_nursery() as nursery:
-            for each in strangers[:MAX_DIALLED]:
+            for each in self._some(strangers, MAX_DIALLED):
                 nursery.start_soon(self._visit, each, deadline)
 
     async def _visit(self, sighting: Sighting, deadline: float) -> None:

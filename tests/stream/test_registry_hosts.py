@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import jsonschema
 import pytest
 import trio
 
@@ -28,6 +30,7 @@ from fogp2p.protocols.registry import (
     config,
     open_registry,
 )
+from fogp2p.protocols.registry.answers import RegistryAnswer, registry_answer
 from fogp2p.protocols.registry.exchange import answer_frames, ask, push
 from fogp2p.protocols.registry.messages import (
     Answer,
@@ -39,6 +42,7 @@ from fogp2p.protocols.registry.messages import (
     read_request,
 )
 from fogp2p.protocols.versioning import Catalogue, Offer, Release, open_versioning
+from fogp2p.schema import answer, json_schema
 from fogp2p.testing import Fault, MemoryDisk, Trace, run_simulation, sim_environment
 from fogp2p.testing.simulation import EPOCH_S
 from fogp2p.transports.memory import MemoryNetwork
@@ -626,5 +630,47 @@ def test_facts_that_cannot_be_said() -> None:
             async with peer(network, 2, "No role"):
                 raise AssertionError("never opened")
         assert caught.value.code == "registry-own"
+
+    play(scenario)
+
+
+@pytest.mark.attack(98)
+@pytest.mark.spec("REG-011")
+def test_a_wrong_date_is_noticed_by_whom_it_belongs_to() -> None:
+    async def scenario(stack: AsyncExitStack, network: MemoryNetwork) -> None:
+        for number, skew in ((2, 3_000.0), (4, -7_200.0)):
+            right = await stack.enter_async_context(peer(network, number, "relay"))
+            world = sim_environment(1, "wrong", wall_skew_s=skew)
+            wrong = await stack.enter_async_context(peer(network, number + 1, environment=world))
+            await connect(wrong, right)
+            assert "date of this machine" in wrong.registry.problem()
+            assert right.registry.descriptors() == ()
+            assert right.registry.alarms() == wrong.registry.alarms() == ()
+        world = sim_environment(1, "near", wall_skew_s=110.0)
+        near = await stack.enter_async_context(peer(network, 6, environment=world))
+        await connect(near, right)
+        assert near.registry.problem() == ""
+        assert [each.peer for each in right.registry.descriptors()] == [near.id]
+
+    play(scenario)
+
+
+def test_the_answer_for_programs_fits_its_schema() -> None:
+    async def scenario(stack: AsyncExitStack, network: MemoryNetwork) -> None:
+        one = await stack.enter_async_context(peer(network, 1, "relay"))
+        others = [await stack.enter_async_context(peer(network, n, "mesh")) for n in (2, 3)]
+        await connect(one, *others)
+        host = await stack.enter_async_context(network.open_host(keys(4)))
+        await host.connect(one.id, one.host.addresses, deadline=within(5))
+        with pytest.raises(StreamReset):
+            await push(host, one.id, b"garbage", deadline=within(5))
+        made = registry_answer(one.registry, role="mesh", limit=1)
+        document = json.loads(json.dumps(answer(made)))
+        jsonschema.validate(document, json_schema(RegistryAnswer, closed=True))
+        assert (document["schema"], document["held"]) == ("registry/1", 2)
+        assert document["roles"] == {"mesh": 2}
+        assert [len(document[name]) for name in ("mirrors", "descriptors", "alarms")] == [2, 1, 1]
+        assert document["own"]["addresses"] == ["/memory/1"]
+        assert registry_answer(one.registry).descriptors[0].first_hand
 
     play(scenario)

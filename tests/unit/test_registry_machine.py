@@ -15,10 +15,12 @@ from fogp2p.errors import LocalProtocolError, RemoteProtocolError
 from fogp2p.identity import ephemeral, verify
 from fogp2p.ids import PeerId
 from fogp2p.protocols.registry import config
+from fogp2p.protocols.registry.alarms import Alarm, AlarmBook, AlarmKind
 from fogp2p.protocols.registry.descriptor import Claim, Descriptor, OwnFacts, role_key
 from fogp2p.protocols.registry.envelope import seal
 from fogp2p.protocols.registry.machine import Limits, Origin, Store, network_of
 from fogp2p.protocols.registry.messages import Verdict
+from fogp2p.protocols.registry.search import Heard, differences
 
 NOW = 1_800_000_000
 KEYS = [ephemeral(random.Random(n)) for n in range(4)]
@@ -325,3 +327,28 @@ def test_unknown_names_are_kept_and_bad_ones_never_signed() -> None:
             )
     with pytest.raises(LocalProtocolError, match="run out"):
         made(sequence=2**53)
+
+
+@pytest.mark.attack(33)
+def test_a_crowd_that_forges_does_not_push_out_a_proof() -> None:
+    book = AlarmBook()
+    proof = Alarm(AlarmKind.EQUIVOCATED, KEYS[0].peer_id, KEYS[1].peer_id, 1.0, "")
+    assert book.add(proof)
+    for n in range(1_000):
+        liar = invented(n).peer
+        assert book.add(Alarm(AlarmKind.FORGED, liar, liar, 2.0 + n, ""))
+        assert not book.add(Alarm(AlarmKind.FORGED, liar, liar, 2.0 + n, ""))
+    assert len(book.all()) == config.MAX_ALARMS + 1
+    assert book.all()[0] == proof
+    assert book.all()[-1].at == 1_001.0
+
+
+def test_what_two_mirrors_lack() -> None:
+    left, right, third = (keys.peer_id for keys in KEYS[:3])
+    said = made(3)
+    one, none = Heard({said.peer: said}, True), Heard({}, True)
+    assert differences({left: one, right: none}) == ((right, said),)
+    # Who does not claim to have told everything is not accused of leaving something out.
+    assert differences({left: one, right: Heard({}, False)}) == ()
+    assert differences({left: one, right: one, third: none}) == ((third, said),)
+    assert differences({left: none}) == ()
