@@ -11,6 +11,8 @@ PROTOCOL: Final = ProtocolId("/fog/registry/1.0.0")
 # --- one descriptor -----------------------------------------------------------------------------
 # A full one with post-quantum keys has about 3 KiB; what is larger is refused unread.
 MAX_ENVELOPE_BYTES: Final = 4_096
+# What its members, full lists and all, count in the codec's way is below 200.
+MAX_ITEMS: Final = 1_024
 # A description is believed for an hour at most: then the peer itself has to say it again.
 MAX_LIFETIME_S: Final = 3_600
 # How wrong two clocks may be before peers stop believing each other's dates.

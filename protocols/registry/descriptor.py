@@ -21,6 +21,7 @@ from fogp2p.limits import ADDRESSES_PER_PEER
 
 from .config import (
     MAX_ENVELOPE_BYTES,
+    MAX_ITEMS,
     MAX_LIFETIME_S,
     MAX_NAME_BYTES,
     MAX_SEQUENCE,
@@ -71,7 +72,8 @@ class Descriptor:
     """A description that its peer signed. `raw` is the envelope as received.
 
     Dates are seconds since 1970-01-01 UTC. `content` is the SHA-256 of what was signed: the
-    signature itself may have several forms.
+    signature itself may have several forms. Thousands are held, so what has no fixed shape
+    (`extensions`) is only read when it is asked for: a hostile kilobyte makes 60 of objects.
     """
 
     peer: PeerId
@@ -85,7 +87,6 @@ class Descriptor:
     capacity: Mapping[str, int] = field(hash=False)
     software: str
     stake: bytes | None
-    extensions: Mapping[str, Any] = field(hash=False)
     content: bytes
     raw: bytes = field(repr=False)
 
@@ -116,6 +117,11 @@ class Descriptor:
                 continue
         return tuple(found)
 
+    def extensions(self) -> Mapping[str, Any]:
+        """Members that others than this specification define, by name."""
+        value = _value(Envelope.from_bytes(self.raw).payload)
+        return MappingProxyType(value.get(12, {}))
+
     def says_the_same(self, facts: OwnFacts) -> bool:
         """Whether these facts are what the descriptor already says."""
         return _facts(self) == _facts_of_own(facts)
@@ -141,8 +147,7 @@ class Claim:
         if envelope.payload_type != PAYLOAD_TYPE:
             raise _refused("type", "an envelope of something else")
         payload = envelope.payload
-        schema = Schema.load("registry/v1.cddl", "descriptor")
-        value = decode(payload, schema=schema, max_bytes=MAX_ENVELOPE_BYTES)
+        value = _value(payload)
         if value[1] != envelope.signer.raw:
             raise _refused("peer", "it describes another peer than the one that signed it")
         _check_dates(value[3], value[4], now)
@@ -154,6 +159,11 @@ class Claim:
         if not self._envelope.is_signed(DOMAIN, verify):
             raise _refused("signature", "its peer did not sign it")
         return self.descriptor
+
+
+def _value(payload: bytes) -> Any:
+    schema = Schema.load("registry/v1.cddl", "descriptor")
+    return decode(payload, schema=schema, max_bytes=MAX_ENVELOPE_BYTES, max_items=MAX_ITEMS)
 
 
 def _own(peer: PeerId, facts: OwnFacts, sequence: int, issued: int, expires: int) -> dict[Any, Any]:
@@ -214,7 +224,7 @@ def _facts(said: Descriptor) -> _Facts:
         dict(said.capacity),
         said.software,
         said.stake,
-        dict(said.extensions),
+        dict(said.extensions()),
     )
 
 
@@ -231,7 +241,6 @@ def _descriptor(peer: PeerId, value: Any, payload: bytes, raw: bytes) -> Descrip
         capacity=MappingProxyType(value[9]),
         software=_printable(value[10]),
         stake=value.get(11),
-        extensions=MappingProxyType(value.get(12, {})),
         content=hashlib.sha256(payload).digest(),
         raw=bytes(raw),
     )

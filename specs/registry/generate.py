@@ -99,6 +99,7 @@ def _descriptors() -> dict[str, Any]:
             _read("its last second", _sealed({**BASE, 3: NOW - 3_599, 4: NOW + 1})),
             _read("the largest sequence", _sealed({**BASE, 2: 2**53 - 1})),
             _read("4,096 bytes", _of_size(4_096)),
+            _read("1,024 items", _sealed({**BASE, 12: {"e": [[]] * 999}})),
         ],
         "invalid": [_refused(name, data, _proven) for name, data in _bad_descriptors().items()],
     }
@@ -136,6 +137,7 @@ def _bad_descriptors() -> dict[str, bytes]:
     rsa = b"\x08\x00\x12\x20" + bytes(32)
     return {
         **{name: _sealed(value) for name, value in values.items()},
+        "1,025 items": _sealed({**BASE, 12: {"e": [[]] * 1_000}}),
         "4,097 bytes": _of_size(4_097),
         "signature altered": good[:-1] + wrong,
         "signed for another domain": _sealed(BASE, domain=b"libp2p-peer-record"),
@@ -176,7 +178,7 @@ def _read(name: str, data: bytes) -> dict[str, Any]:
         "capacity": dict(found.capacity),
         "software": found.software,
         "stake": found.stake.hex() if found.stake is not None else None,
-        "extensions": sorted(found.extensions),
+        "extensions": sorted(found.extensions()),
     }
 
 

@@ -62,6 +62,14 @@ def names(found: list, most: int) -> None:
         need(isinstance(name, str) and re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,31}", name) is not None)
 
 
+def items(value: object) -> int:
+    if isinstance(value, list):
+        return 1 + sum(map(items, value))
+    if isinstance(value, dict):
+        return 1 + sum(items(key) + items(each) for key, each in value.items())
+    return 1
+
+
 def number(value: object) -> None:
     need(type(value) is int and 0 <= value <= U53)
 
@@ -80,6 +88,7 @@ def read(envelope: bytes, now: int) -> dict:
     except Exception as exc:
         raise Refused from exc
     need(isinstance(said, dict) and cbor2.dumps(said, canonical=True) == payload)
+    need(items(said) <= 1024)
     need(all(member in said for member in range(1, 11)))
     need(said[1] == b"\x00\x24" + key)
     for member in (2, 3, 4, 8):

@@ -40,7 +40,7 @@ def test_valid_descriptors(case: dict[str, object]) -> None:
     assert [str(address) for address in found.multiaddrs()] == case["addresses"]
     assert {name: key.hex() for name, key in found.keys.items()} == case["keys"]
     assert (list(found.roles), dict(found.capacity)) == (case["roles"], case["capacity"])
-    assert sorted(found.extensions) == case["extensions"]
+    assert sorted(found.extensions()) == case["extensions"]
 
 
 @pytest.mark.spec(
