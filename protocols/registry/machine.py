@@ -29,9 +29,9 @@ from .config import (
 from .descriptor import Descriptor
 from .messages import Verdict
 
-G = TypeVar("G", bound=MutableMapping[PeerId, None])
-
 __all__ = ["Chance", "Equivocation", "Limits", "Origin", "Outcome", "Store", "network_of"]
+
+G = TypeVar("G", bound=MutableMapping[PeerId, None])
 
 # No descriptor that exists now can be alive after this many seconds.
 _LAST_BREATH_S: Final = MAX_LIFETIME_S + SKEW_S

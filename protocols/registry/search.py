@@ -25,6 +25,7 @@ from .config import (
     MAX_CHECKED,
     MAX_DIALLED,
     REQUEST_TIMEOUT_S,
+    SKEW_S,
     SOURCES,
 )
 from .descriptor import Descriptor, role_key
@@ -84,8 +85,11 @@ class Keeper(Protocol):
         ...
 
 
-def differences(heard: dict[PeerId, Heard]) -> tuple[tuple[PeerId, Descriptor], ...]:
-    """Who says that it told everything and lacks what another told: (source, descriptor)."""
+def differences(heard: dict[PeerId, Heard], now: float) -> tuple[tuple[PeerId, Descriptor], ...]:
+    """Who says that it told everything and lacks what another told: (source, descriptor).
+
+    What is about to expire is left out: by another clock it may have done so already.
+    """
     found: list[tuple[PeerId, Descriptor]] = []
     for source, said in heard.items():
         told = {
@@ -93,6 +97,7 @@ def differences(heard: dict[PeerId, Heard]) -> tuple[tuple[PeerId, Descriptor], 
             for other, theirs in heard.items()
             if other != source
             for peer, each in theirs.descriptors.items()
+            if each.expires > now + SKEW_S
         }
         if said.is_complete:
             lacking = sorted(told.keys() - said.descriptors.keys())
@@ -113,6 +118,7 @@ class Search:
         self._keeper = keeper
         self._host = host
         self._random = environment.random
+        self._clock = environment.clock
         self._discoveries = discoveries
 
     async def run(self, role: str, count: int, deadline: float) -> Found:
@@ -124,7 +130,8 @@ class Search:
             if len(heard) < 2:
                 await self._meet(role_key("registry"), deadline)
                 await self._survey(role, heard, deadline)
-            for source, descriptor in self._some(differences(heard), MAX_CHECKED):
+            lacks = differences(heard, self._clock.wall())
+            for source, descriptor in self._some(lacks, MAX_CHECKED):
                 lacking.append((source, descriptor.peer))
                 await self._check(source, descriptor, role, deadline)
             if len(self._keeper.descriptors(role)) < count:

@@ -36,6 +36,15 @@ def test_libp2p_verifies_our_descriptor(kind: KeyType) -> None:
 
 
 @pytest.mark.stock
+def test_libp2p_verifies_every_signature_of_a_secp256k1_key() -> None:
+    keys = ephemeral(random.Random(6), key_type="secp256k1")
+    public = Secp256k1PrivateKey.from_bytes(keys.libp2p_private_key()).get_public_key()
+    for number in range(64):
+        data = number.to_bytes(8)
+        assert public.verify(data, keys.sign(data))
+
+
+@pytest.mark.stock
 @pytest.mark.parametrize("kind", ["ed25519", "secp256k1"])
 def test_we_verify_an_envelope_that_libp2p_signed(kind: KeyType) -> None:
     keys = ephemeral(random.Random(5), key_type=kind)
