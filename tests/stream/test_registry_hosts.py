@@ -555,6 +555,41 @@ def test_a_peer_set_back_to_an_old_copy_is_warned_and_heard_again() -> None:
 
 @pytest.mark.attack(95)
 @pytest.mark.spec("REG-021")
+def test_another_descriptor_with_our_present_number_is_a_warning_too() -> None:
+    async def scenario(stack: AsyncExitStack, network: MemoryNetwork) -> None:
+        one = await stack.enter_async_context(peer(network, 1, "relay"))
+        before = one.registry.own()
+        twin = signed(1, before.sequence, software="the other copy")
+
+        def answers(request: object) -> bytes:
+            return receipt(Verdict.SUPERSEDED, twin.raw)
+
+        await open_mirror(stack, network, 2, answers, one)
+        (alarm,) = one.registry.alarms()
+        assert alarm.kind is AlarmKind.ROLLED_BACK
+        assert one.registry.own().sequence == before.sequence + 1
+
+    play(scenario)
+
+
+@pytest.mark.attack(98)
+@pytest.mark.spec("REG-010", "REG-020")
+def test_after_a_jump_of_the_clock_we_are_described_anew() -> None:
+    async def scenario(stack: AsyncExitStack, network: MemoryNetwork) -> None:
+        one = await stack.enter_async_context(peer(network, 1, "relay"))
+        for skew in (86_400.0, -86_400.0, 0.0):
+            before = one.registry.own()
+            one.environment.clock.skew_s = skew
+            await trio.sleep(40)
+            own, now = one.registry.own(), one.environment.clock.wall()
+            assert own.sequence == before.sequence + 1
+            assert now - 45 <= own.issued <= now < own.expires
+
+    play(scenario)
+
+
+@pytest.mark.attack(95)
+@pytest.mark.spec("REG-021")
 def test_nobody_else_can_make_us_jump() -> None:
     async def scenario(stack: AsyncExitStack, network: MemoryNetwork) -> None:
         one = await stack.enter_async_context(peer(network, 1, "relay"))
