@@ -19,6 +19,10 @@ from typing import Any, Final, Literal, NoReturn
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 from nacl import bindings as sodium
 from nacl import pwhash, secret
 from nacl.exceptions import BadSignatureError, CryptoError
@@ -88,7 +92,7 @@ class Identity:
         """Sign with the libp2p key: Ed25519 (64 bytes), or ECDSA over SHA-256 in DER."""
         if self.key_type == "ed25519":
             return bytes(SigningKey(self._libp2p).sign(data).signature)
-        return _secp256k1(self._libp2p).sign(data, ec.ECDSA(hashes.SHA256()))
+        return _low(_secp256k1(self._libp2p).sign(data, ec.ECDSA(hashes.SHA256())))
 
     def sign_application(self, data: bytes) -> bytes:
         """Sign with the application key (Ed25519, 64 bytes); see `signing_public`."""
@@ -296,6 +300,15 @@ def _peer_id(key_type: KeyType, private: bytes) -> PeerId:
 
 def _secp256k1(private: bytes) -> ec.EllipticCurvePrivateKey:
     return ec.derive_private_key(int.from_bytes(private), ec.SECP256K1())
+
+
+def _low(signature: bytes) -> bytes:
+    """Of the two forms of an ECDSA signature the one with the smaller s.
+
+    libsecp256k1, which other libp2p implementations verify with, takes no other.
+    """
+    r, s = decode_dss_signature(signature)
+    return encode_dss_signature(r, min(s, _SECP256K1_ORDER - s))
 
 
 def _header(kdf: Any) -> bytes:
