@@ -19,6 +19,10 @@ MAX_REPLY_BYTES: Final = CHUNK_BYTES + 64
 MAX_NAME_BYTES: Final = 255
 # Requests a stream may have waiting at the other end: 1 MiB of answers, for 10 ms at 100 MB/s.
 PIPELINE: Final = 4
+# Answers made ready while one is being sent, for each stream.
+READ_AHEAD: Final = 2
+# Chunks on their way to the disk, for each download: reading the network need not wait for it.
+WRITE_BEHIND: Final = 8
 # Streams one peer may hold with us, and all together: each costs a chunk of memory.
 STREAMS_PER_PEER: Final = 4
 STREAMS: Final = 32

@@ -30,6 +30,7 @@ from .config import (
     MAX_SOURCES,
     PIPELINE,
     REPLY_TIMEOUT_S,
+    WRITE_BEHIND,
 )
 from .messages import (
     Cid,
@@ -96,6 +97,7 @@ class Download:
         self._unstored = 0
         self._changed = trio.Event()
         self._active: set[PeerId] = set()
+        self._writes = trio.Semaphore(WRITE_BEHIND)
 
     @property
     def chunks(self) -> tuple[int, int]:
@@ -184,18 +186,18 @@ class Download:
                 if len(self._active) >= MAX_SOURCES:
                     break
                 self._active.add(peer)
-                nursery.start_soon(self._take_from, peer)
+                nursery.start_soon(self._take_from, nursery, peer)
             await trio.sleep(LOOK_AGAIN_S)
             banned = {peer for peer in self.failures if self._swarm_of().is_banned(peer)}
             self.failures = {peer: self.failures[peer] for peer in banned}
 
-    async def _take_from(self, peer: PeerId) -> None:
+    async def _take_from(self, nursery: trio.Nursery, peer: PeerId) -> None:
         deadline = within(REPLY_TIMEOUT_S)
         try:
             async with await self._host.open_stream(
                 peer, [PROTOCOL_ID], deadline=deadline
             ) as stream:
-                await self._drain(peer, Source(stream))
+                await self._drain(nursery, peer, Source(stream))
         except (RemoteProtocolError, TransportError) as exc:
             _LOG.info("source_lost peer=%s reason=%s", peer.short, exc)
             self.failures[peer] = str(exc)
@@ -204,7 +206,7 @@ class Download:
             self._swarm_of().leave(peer)
             self._tell()
 
-    async def _drain(self, peer: PeerId, source: Source) -> None:
+    async def _drain(self, nursery: trio.Nursery, peer: PeerId, source: Source) -> None:
         """Ask for what it has, several chunks ahead, until there is nothing more to ask it."""
         swarm = self._swarm_of()
         count = len(swarm.manifest.hashes)
@@ -216,7 +218,7 @@ class Download:
                 asked.append(index)
                 await source.ask(Request("chunk", self.cid, index))
             if asked:
-                await self._take(peer, asked.popleft(), await source.hear())
+                await self._take(nursery, peer, asked.popleft(), await source.hear())
                 continue
             with trio.move_on_after(LOOK_AGAIN_S) as waiting:
                 await self._change()
@@ -224,13 +226,23 @@ class Download:
                 body = await source.want(Request("have", self.cid))
                 swarm.join(peer, indices_of(body, count))
 
-    async def _take(self, peer: PeerId, index: int, answer: tuple[int, bytes]) -> None:
+    async def _take(
+        self, nursery: trio.Nursery, peer: PeerId, index: int, answer: tuple[int, bytes]
+    ) -> None:
         swarm, (status, data) = self._swarm_of(), answer
         if status != Status.OK:
             swarm.failed(peer, index)
         elif swarm.took(peer, index, data):
+            await self._writes.acquire()
+            nursery.start_soon(self._store_chunk, index, data)
+        self._tell()
+
+    async def _store_chunk(self, index: int, data: bytes) -> None:
+        try:
             await self._store.put(self.cid, index, data)
-            self._unstored -= 1
+        finally:
+            self._writes.release()
+        self._unstored -= 1
         self._tell()
 
     # --- small things ----------------------------------------------------------------------------

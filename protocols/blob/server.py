@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
+import trio
+
 from fogp2p.environment import deadline_of, within
 from fogp2p.framing import FrameDecoder, encode_frame, read_frame
 from fogp2p.host import Stream
 from fogp2p.ids import PeerId
+from fogp2p.tasks import open_tasks
 
 from .config import (
     CHUNK_BYTES,
     IDLE_S,
     MAX_REPLY_BYTES,
     MAX_REQUEST_BYTES,
+    READ_AHEAD,
     STREAMS,
     STREAMS_PER_PEER,
 )
@@ -52,20 +56,35 @@ class Server:
                 del self._streams[peer]
 
     async def _answer(self, stream: Stream) -> None:
+        send, receive = trio.open_memory_channel[bytes](READ_AHEAD)
+        offer: Request | None = None
+        async with open_tasks() as nursery:
+            nursery.start_soon(self._write, stream, receive)
+            async with send:
+                offer = await self._read(stream, send)
+        if offer is not None:
+            await self._on_offer(stream, offer)
+
+    async def _read(self, stream: Stream, send: trio.MemorySendChannel[bytes]) -> Request | None:
+        """Make the answers, until the peer has no more requests or offers something."""
         decoder = FrameDecoder(max_bytes=MAX_REQUEST_BYTES)
         while True:
             with deadline_of(within(IDLE_S), "waiting for a request"):
                 frame = await read_frame(stream, decoder)
             if frame is None:
-                return
+                return None
             request = decode_request(frame)
             if request.kind == "offer":
-                await self._on_offer(stream, request)
-                return
+                return request
             with self._store.using(request.cid):
                 answer = await self._reply(request)
-            with deadline_of(within(IDLE_S), "sending a chunk"):
-                await stream.write_all(encode_frame(answer, max_bytes=MAX_REPLY_BYTES))
+            await send.send(answer)
+
+    async def _write(self, stream: Stream, answers: trio.MemoryReceiveChannel[bytes]) -> None:
+        async with answers:
+            async for answer in answers:
+                with deadline_of(within(IDLE_S), "sending a chunk"):
+                    await stream.write_all(encode_frame(answer, max_bytes=MAX_REPLY_BYTES))
 
     async def _reply(self, request: Request) -> bytes:
         cid = request.cid
