@@ -38,17 +38,9 @@ def test_it_hears_ready_and_stopping(manager: socket.socket) -> None:
     notifier.ready("3 peers\nREADY=0")
     notifier.status("x" * 300)
     notifier.stopping()
-<<<<<<< HEAD
     first, second, third = _heard(manager)
     assert first == "READY=1\nSTATUS=3 peers READY=0" and second == "STATUS=" + "x" * 200
     assert third == "STOPPING=1"
-=======
-    assert _heard(manager) == [
-        "READY=1\nSTATUS=3 peers READY=0",
-        "STATUS=" + "x" * 200,
-        "STOPPING=1",
-    ]
->>>>>>> blob
 
 
 async def test_the_watchdog_is_fed_twice_an_interval(
