@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from fogp2p.addresses import Multiaddr, parse_address
 from fogp2p.codec import Schema, decode, encode
-from fogp2p.errors import LimitExceeded
+from fogp2p.errors import LimitExceeded, RemoteProtocolError
 from fogp2p.ids import PeerId
 
 from .codes import Code, Kind, Link, Words
@@ -26,6 +26,7 @@ from .config import (
     MAX_OPEN,
     MAX_PAIRINGS,
     RESUME_S,
+    WORDS,
 )
 from .errors import NoSuchInvite
 from .messages import Contact, Reason, printable_name
@@ -369,8 +370,26 @@ def decode_book(data: bytes) -> Book:
     book.latest_ms = fields[2]
     book.invites = {each[1]: _read_invite(each) for each in fields[3]}
     book.joins = {each[1]: _read_join(each) for each in fields[4]}
+    records: list[InviteRecord | JoinRecord] = [*book.invites.values(), *book.joins.values()]
+    if not all(map(_makes_sense, records)):
+        raise RemoteProtocolError("records that contradict themselves", code="invite-book")
     book.contacts = {known.peer: known for known in map(_read_known, fields[5])}
     return book
+
+
+def _makes_sense(record: InviteRecord | JoinRecord) -> bool:
+    """What the schema cannot say: the secret fits its kind, and whoever must be known is."""
+    if isinstance(record, JoinRecord):
+        needs_peer = record.kind is Kind.LINK or record.stage is Stage.ACCEPTED
+        needs_secret = True
+    else:
+        needs_peer = record.stage in (Stage.ACCEPTED, Stage.STORED, Stage.VERIFIED)
+        needs_secret = record.is_live
+    if record.secret is None:
+        return not needs_secret
+    fits = isinstance(record.secret, bytes) == (record.kind is Kind.LINK)
+    whole = isinstance(record.secret, bytes) or len(record.secret) == WORDS
+    return fits and whole and (record.peer is not None or not needs_peer)
 
 
 def _secret(secret: Secret | None) -> Any:
@@ -414,7 +433,8 @@ def _read_invite(fields: Any) -> InviteRecord:
         Kind(fields[3]),
         _read_secret(fields[4]),
         fields[5],
-        *fields[6],
+        fields[6][0],
+        fields[6][1],
         Stage(fields[7]),
         fields[8],
         _read_peer(fields[9]),
@@ -443,7 +463,8 @@ def _read_join(fields: Any) -> JoinRecord:
         Kind(fields[3]),
         _read_secret(fields[4]),
         fields[5],
-        *fields[6],
+        fields[6][0],
+        fields[6][1],
         Stage(fields[7]),
         _read_peer(fields[8]),
         _read_addresses(fields[9]),

@@ -21,6 +21,8 @@ PAIRING_TIMEOUT_S: Final = 20.0
 HELLO_TIMEOUT_S: Final = 5.0
 # Asking a peer whether it has an invite: connecting (15 s at worst) and one round trip.
 ASK_TIMEOUT_S: Final = 17.0
+# Asking the peers we are connected to for numbers in use, before one is drawn: people wait for it.
+NEARBY_TIMEOUT_S: Final = 1.0
 # Once somebody was asked and said no, this long for others to show up.
 QUIET_S: Final = 2.0
 # An inviter that is busy with somebody else is asked again after this.
