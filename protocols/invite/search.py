@@ -83,11 +83,10 @@ class Search:
         """The next candidate; None at the deadline, or once it has been quiet for `QUIET_S` while
         nobody is being asked, unless `patient` and no peer has said that it had this invite."""
         while trio.current_time() < self._deadline:
-            patient = patient and self.refusal is None
-            until = self._deadline if patient else min(self._deadline, within(QUIET_S))
-            with trio.move_on_at(until):
+            with trio.move_on_at(min(self._deadline, within(QUIET_S))):
                 return await self._receive.receive()
-            if until < self._deadline and not self._asking:
+            impatient = not patient or self.refusal is not None
+            if impatient and not self._asking:
                 return None
         return None
 
