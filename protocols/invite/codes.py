@@ -124,7 +124,7 @@ def _read_words(text: str) -> Words:
         raise CodeError(f"the number of a code lies in 1-{MAX_NAMEPLATE}", hint=_EXAMPLE)
     for word in words:
         if word not in _known_words():
-            near = difflib.get_close_matches(word, word_list(), n=1, cutoff=0.5)
+            near = difflib.get_close_matches(word[:16], word_list(), n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else _EXAMPLE
             raise CodeError(f"{_shown(word)} is not on the list of words", hint=hint)
     if len(words) != WORDS:
