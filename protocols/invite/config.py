@@ -27,8 +27,13 @@ NEARBY_TIMEOUT_S: Final = 1.0
 QUIET_S: Final = 2.0
 # An inviter that is busy with somebody else is asked again after this.
 BUSY_RETRY_S: Final = 2.0
+# The addresses of a link may be old: after this, whoever else knows some is asked as well.
+DIAL_S: Final = 5.0
 # Telling the DHT of a nameplate: a lookup and twenty stores, in the background.
 PROVIDE_TIMEOUT_S: Final = 60.0
+# Records in the DHT live for a day or two; without anybody to tell it is tried again soon.
+ANNOUNCE_AGAIN_S: Final = 43_200.0
+ANNOUNCE_RETRY_S: Final = 60.0
 # Pending joins are tried again this often, and when their inviter connects.
 RETRY_S: Final = 30.0
 

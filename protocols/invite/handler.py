@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import trio
 
-from fogp2p.addresses import Scope, scope_of
+from fogp2p.addresses import Scope
 from fogp2p.environment import Environment, deadline_of, within
 from fogp2p.errors import LimitExceeded
 from fogp2p.events import EventHub, Gap
@@ -32,7 +32,7 @@ from .machine import Asked, Finished, Inviter, Proved, Shown, WrongGuess
 from .messages import Contact, Hello, Intent, Reason
 from .pake import ENTROPY_BYTES
 from .store import Store
-from .talk import flush, next_event
+from .talk import believed, flush, next_event, reach_of
 
 __all__ = ["Progress", "Reporter", "Server"]
 
@@ -137,7 +137,8 @@ class Server:
     def _answer(self, machine: Inviter, hello: Hello, peer: PeerId) -> None:
         now = self._store.dates.now_ms()
         if hello.nameplate == 0:
-            machine.offer(self._listed(now) if self._is_near(peer) else ())
+            near = reach_of(self._host, peer) in (Scope.LOOPBACK, Scope.LINK, Scope.LAN)
+            machine.offer(self._listed(now) if near else ())
             return
         found = self._store.book.judge(hello.nameplate, peer, now)
         if isinstance(found, Reason):
@@ -154,11 +155,6 @@ class Server:
             and record.stage is Stage.INVITED
             and now_ms < record.expires_ms
         )[:MAX_OFFERS]
-
-    def _is_near(self, peer: PeerId) -> bool:
-        connection = self._host.connection_to(peer)
-        scope = scope_of(connection.address) if connection is not None else None
-        return scope in (Scope.LOOPBACK, Scope.LINK, Scope.LAN)
 
     # --- pairing ---------------------------------------------------------------------------------
 
@@ -203,7 +199,7 @@ class Server:
         machine.accept(self._contact())
         event = await next_event(stream, machine, self._environment)
         assert isinstance(event, Shown), "what follows a proof"
-        store.book.stored(record.id, event.contact, store.dates.now_ms())
+        store.book.stored(record.id, believed(self._host, event.contact), store.dates.now_ms())
         await store.save()
         machine.stored()
         event = await next_event(stream, machine, self._environment)

@@ -30,6 +30,8 @@ from fogp2p.tasks import open_tasks
 from .book import InviteRecord, JoinRecord, Known, Secret, Stage
 from .codes import Code, Kind, Link, Words, parse_code, word_list
 from .config import (
+    ANNOUNCE_AGAIN_S,
+    ANNOUNCE_RETRY_S,
     CARD_ADDRESSES,
     DEFAULT_TTL_S,
     MAX_CANDIDATES,
@@ -109,7 +111,7 @@ async def open_invites(
         try:
             nursery.start_soon(invites.keep_time)
             nursery.start_soon(invites.keep_trying)
-            nursery.start_soon(invites.announce_all)
+            nursery.start_soon(invites.keep_announcing)
             yield invites
         finally:
             host.remove_handler(PROTOCOL_ID)
@@ -179,8 +181,6 @@ class Invites:
             raise
         self._wake()
         self._reporter.tell(record, Stage.INVITED)
-        if kind is Kind.WORDS:
-            self._nursery.start_soon(self._announce, nameplate)
         return self._seen_invite(record)
 
     def invites(self) -> tuple[Invite, ...]:
@@ -270,6 +270,7 @@ class Invites:
     async def keep_time(self) -> None:
         """End what has expired, when it does."""
         while True:
+            waker = self._changed
             changed = self._store.book.expire(self._store.dates.now_ms())
             if changed:
                 try:
@@ -285,7 +286,7 @@ class Invites:
             if due is not None:
                 delay = min(delay, max(0.05, (due - self._store.dates.now_ms()) / 1000))
             with trio.move_on_after(delay):
-                await self._changed.wait()
+                await waker.wait()
 
     async def keep_trying(self) -> None:
         """Take up pending joins at the start, when their inviter connects, and now and then."""
@@ -311,20 +312,33 @@ class Invites:
             # Whoever watches was told by an event; what can be tried again, will be.
             _LOG.info("join_tried id=%s result=%s", id, exc)
 
-    async def announce_all(self) -> None:
-        """Tell the DHT of the open invites found in the file."""
-        for record in tuple(self._store.book.invites.values()):
-            if record.stage is Stage.INVITED and record.kind is Kind.WORDS:
-                await self._announce(record.nameplate)
+    async def keep_announcing(self) -> None:
+        """Tell the DHT of open invites in words: a joiner beyond the LAN has only their number."""
+        due: dict[str, float] = {}
+        while True:
+            changed = self._changed
+            open_now = {
+                record.id: record.nameplate
+                for record in self._store.book.invites.values()
+                if record.stage is Stage.INVITED and record.kind is Kind.WORDS
+            }
+            due = {id: at for id, at in due.items() if id in open_now}
+            for id, nameplate in open_now.items():
+                if due.get(id, 0.0) <= trio.current_time():
+                    told = await self._announce(nameplate)
+                    due[id] = within(ANNOUNCE_AGAIN_S if told else ANNOUNCE_RETRY_S)
+            with trio.move_on_after(ANNOUNCE_RETRY_S):
+                await changed.wait()
 
-    async def _announce(self, nameplate: int) -> None:
-        """So that a joiner who has only words finds us beyond the LAN. Failing costs only that."""
-        key = nameplate_key(nameplate)
+    async def _announce(self, nameplate: int) -> int:
+        """How many peers know of it now. Failing costs only that."""
+        key, told = nameplate_key(nameplate), 0
         for discovery in self._discoveries:
             try:
-                await discovery.provide(key, deadline=within(PROVIDE_TIMEOUT_S))
+                told += await discovery.provide(key, deadline=within(PROVIDE_TIMEOUT_S))
             except (TransportError, LimitExceeded) as exc:
                 _LOG.info("invite_not_announced source=%s reason=%s", discovery.source, exc)
+        return told
 
     # --- inside ----------------------------------------------------------------------------------
 

@@ -9,8 +9,9 @@ from typing import Final
 import trio
 
 from fogp2p.addresses import Multiaddr
-from fogp2p.environment import Environment, deadline_of
+from fogp2p.environment import Environment, deadline_of, within
 from fogp2p.errors import (
+    DeadlineExceeded,
     FogError,
     LimitExceeded,
     RemoteProtocolError,
@@ -23,14 +24,14 @@ from fogp2p.tasks import open_tasks
 
 from .book import JoinRecord, Known, Stage
 from .codes import Kind, password
-from .config import BUSY_RETRY_S
+from .config import BUSY_RETRY_S, DIAL_S
 from .errors import InviteGone, InviterNotFound, WrongWords
 from .handler import Reporter
 from .machine import Joiner, Kept, Offered, Refused, Shown
 from .messages import Contact, Reason, Refusal
 from .search import Search
 from .store import Store
-from .talk import flush, next_event, open_joiner
+from .talk import believed, flush, next_event, open_joiner
 
 __all__ = ["JOIN_FAILED", "Joining", "not_found"]
 
@@ -144,8 +145,8 @@ class Joining:
             return addresses
         deadline = trio.current_effective_deadline()
         try:
-            await self._host.connect(peer, addresses, deadline=deadline)
-        except Unreachable:
+            await self._host.connect(peer, addresses, deadline=min(deadline, within(DIAL_S)))
+        except (Unreachable, DeadlineExceeded):
             found: list[Multiaddr] = []
             for discovery in self._discoveries:
                 found += await discovery.find_peer(peer, deadline=deadline)
@@ -193,7 +194,7 @@ class Joining:
         if isinstance(event, Refused):
             raise _refusal(event.refusal, record)
         assert isinstance(event, Shown), "what follows a proof"
-        store.book.accepted(record.id, event.contact)
+        store.book.accepted(record.id, believed(self._host, event.contact))
         await store.save()
         self._reporter.tell(record, Stage.ACCEPTED, stream.remote_peer)
         machine.present(self._contact())

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from fogp2p.addresses import Multiaddr
+from fogp2p.addresses import Multiaddr, Scope, believable, scope_of
 from fogp2p.environment import Environment, deadline_of
 from fogp2p.host import Host, Stream
 from fogp2p.ids import PeerId
 
+from .config import CARD_ADDRESSES
 from .machine import NEED_DATA, PROTOCOL_ID, Event, Inviter, Joiner, Offered, Refused
-from .messages import Offer, Refusal
+from .messages import Contact, Offer, Refusal
 from .pake import ENTROPY_BYTES
 
-__all__ = ["ask", "flush", "next_event", "open_joiner"]
+__all__ = ["ask", "believed", "flush", "next_event", "open_joiner", "reach_of"]
 
 
 async def next_event(
@@ -49,6 +51,19 @@ async def flush(stream: Stream, machine: Inviter | Joiner) -> None:
     out = machine.data_to_send()
     if out:
         await stream.write_all(out)
+
+
+def reach_of(host: Host, peer: PeerId) -> Scope | None:
+    """How far away `peer` is, by its connection; None when that is not known."""
+    connection = host.connection_to(peer)
+    return scope_of(connection.address) if connection is not None else None
+
+
+def believed(host: Host, contact: Contact) -> Contact:
+    """The contact with those of its addresses that we may dial: it must not aim us elsewhere."""
+    source = reach_of(host, contact.peer) or Scope.PUBLIC
+    addresses = believable(contact.addresses, source=source, limit=CARD_ADDRESSES)
+    return replace(contact, addresses=addresses)
 
 
 async def open_joiner(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from fogp2p.addresses import Multiaddr
+from fogp2p.addresses import Multiaddr, parse_address
 from fogp2p.environment import Environment, within
 from fogp2p.errors import FogError, LimitExceeded, LocalProtocolError
 from fogp2p.events import EventHub, Gap
@@ -20,6 +20,8 @@ from fogp2p.host import Discovery, Host, Sighting
 from fogp2p.identity import ephemeral
 from fogp2p.ids import PeerId
 from fogp2p.protocols.invite import (
+    NAME,
+    VERSIONS,
     Candidate,
     CodeError,
     Invite,
@@ -34,6 +36,9 @@ from fogp2p.protocols.invite import (
     WrongWords,
     open_invites,
 )
+from fogp2p.protocols.invite.messages import Contact
+from fogp2p.protocols.invite.talk import believed
+from fogp2p.protocols.versioning import Catalogue, Offer, Release, open_versioning
 from fogp2p.testing import Fault, MemoryDisk, Trace, run_simulation, sim_environment
 from fogp2p.transports.memory import LinkSettings, MemoryNetwork
 
@@ -51,6 +56,7 @@ class Lan(Discovery):
         self._shared = shared
         self._hub: EventHub[Sighting] = EventHub()
         self.sees = True
+        self.provides = True
 
     @property
     def source(self) -> str:
@@ -73,6 +79,8 @@ class Lan(Discovery):
 
     async def provide(self, key: bytes, *, deadline: float) -> int:
         await trio.lowlevel.checkpoint()
+        if not self.provides:
+            return 0
         self._shared.setdefault(key, set()).add(self._own)
         return 1
 
@@ -176,6 +184,28 @@ def test_two_peers_pair_and_both_see_every_step(kind: Kind) -> None:
             assert bob.contacts() == (contact,) and bob.pending() == ()
             after = _state(ada, invite.record.id)
             assert (after.stage, after.peer, after.code) == (Stage.VERIFIED, PEERS[1], None)
+
+    _play(scenario)
+
+
+def test_invites_go_through_the_gate_of_agreed_versions() -> None:
+    async def scenario(world: World) -> None:
+        catalogue = Catalogue("test", {NAME: Offer(tuple(map(Release, VERSIONS)))})
+        async with AsyncExitStack() as stack:
+            sides = []
+            for index in (0, 1):
+                host = await stack.enter_async_context(world.host(index))
+                environment = world.environment(index)
+                lan = Lan(world.network, PEERS[index], world.shared)
+                for opened in (
+                    open_versioning(host, KEYS[index], catalogue, environment),
+                    open_invites(host, [lan], environment, PATH),
+                ):
+                    sides.append(await stack.enter_async_context(opened))
+            ada, bob = sides[1], sides[3]
+            assert isinstance(ada, Invites) and isinstance(bob, Invites)
+            invite = await ada.invite()
+            await bob.join(_code(invite), deadline=within(30))
 
     _play(scenario)
 
@@ -326,7 +356,10 @@ def test_invites_and_their_words_survive_a_restart() -> None:
 @pytest.mark.parametrize("write", range(1, 6))
 @pytest.mark.parametrize("fault", [Fault.CRASH_BEFORE, Fault.CRASH_AFTER])
 def test_a_crash_at_any_write_leaves_no_two_truths(who: int, write: int, fault: Fault) -> None:
-    """The crashed side loses what it did not write, and comes back; the other goes on."""
+    """The crashed side loses what it did not write, and comes back; the other goes on.
+
+    Each side writes four times: the fifth is the run without a crash.
+    """
 
     async def scenario(world: World) -> None:
         async with world.peer(1 - who) as steady:
@@ -425,15 +458,65 @@ def test_a_join_is_given_up_after_a_day() -> None:
     _play(scenario)
 
 
-def test_words_find_the_inviter_through_the_dht() -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_words_find_the_inviter_through_the_dht(late: bool) -> None:
+    """Also when the DHT knew nobody at first, or the announcement was made before a restart."""
+
     async def scenario(world: World) -> None:
+        async with world.peer(0) as ada:
+            world.lans[0].provides = not late
+            invite = await ada.invite()
+            await trio.sleep(1)
+            assert bool(world.shared) is not late
+            world.lans[0].provides = True
+            await trio.sleep(61)
+            assert world.shared
+        world.shared.clear()
         async with world.peer(0) as ada, world.peer(1) as bob:
             world.lans[1].sees = False
-            invite = await ada.invite()
             await trio.sleep(1)
             await bob.join(_code(invite), deadline=within(30))
 
     _play(scenario)
+
+
+def test_a_link_with_an_old_address_finds_its_inviter_anyway() -> None:
+    async def scenario(world: World) -> None:
+        async with world.peer(0) as ada, world.peer(1) as bob:
+            invite = await ada.invite(Kind.LINK)
+            link: Any = invite.code
+            old = replace(link, addresses=(parse_address("/ip4/192.168.7.7/tcp/7460"),))
+            contact = await bob.join(str(old), deadline=within(30))
+            assert contact.peer == PEERS[0]
+
+    _play(scenario)
+
+
+@pytest.mark.spec("INV-017")
+def test_a_card_does_not_aim_us_at_ourselves() -> None:
+    async def scenario(world: World) -> None:
+        async with world.host(0) as near, world.host(1) as far:
+            await near.connect(far.peer_id, far.addresses, deadline=within(5))
+            told = [f"/ip4/{ip}/tcp/22" for ip in ("127.0.0.1", "192.168.1.1", "8.8.8.8")]
+            contact = Contact("eve", far.peer_id, tuple(map(parse_address, told)))
+            connection = near.connection_to(far.peer_id)
+            assert connection is not None
+            for seen, kept in (("/ip4/8.8.4.4/tcp/1", 1), ("/ip4/10.0.0.1/tcp/1", 2)):
+                host: Any = _Seen(replace(connection, address=parse_address(seen)))
+                believed_in = believed(host, contact).addresses
+                assert [str(address) for address in believed_in] == told[-kept:]
+
+    _play(scenario)
+
+
+class _Seen:
+    """A host with one connection."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def connection_to(self, peer: PeerId) -> Any:
+        return self._connection
 
 
 @pytest.mark.spec("INV-043")
