@@ -1,14 +1,15 @@
-"""What the local API and the commands say of invites (docs/reference/api.md)."""
+"""What the local API is asked and answers about invites (docs/reference/api.md)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from fogp2p.schema import about, named
 
 from .book import Known
+from .config import DEFAULT_TTL_S, MAX_NAME_CHARACTERS, MAX_TTL_S, MIN_TTL_S
 from .invites import Invite, Pending
 from .search import Candidate
 
@@ -16,11 +17,13 @@ __all__ = [
     "ContactView",
     "ContactsAnswer",
     "InviteAnswer",
+    "InviteRequest",
     "InviteView",
     "InvitesAnswer",
     "JoinAnswer",
     "JoinOffer",
     "JoinPending",
+    "JoinRequest",
     "OffersAnswer",
     "PendingAnswer",
     "contact_of",
@@ -31,6 +34,35 @@ __all__ = [
     "offers_of",
     "pending_of",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class InviteRequest:
+    """What to make."""
+
+    kind: Literal["words", "link"] = field(
+        default="words", metadata=about("words to say, or a link to paste and scan")
+    )
+    ttl_s: float = field(
+        default=DEFAULT_TTL_S,
+        metadata=about("how long it lives", minimum=MIN_TTL_S, maximum=MAX_TTL_S),
+    )
+    name: str = field(default="", metadata=about("whom it is for", maxLength=MAX_NAME_CHARACTERS))
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """What was given."""
+
+    code: str = field(repr=False, metadata=about("words or a link, as typed", maxLength=512))
+    name: str = field(
+        default="",
+        metadata=about("what to call the inviter; its own name if empty", maxLength=64),
+    )
+    timeout_s: float = field(
+        default=10.0,
+        metadata=about("how long to wait; the join goes on behind it", minimum=0.01, maximum=60),
+    )
 
 
 @dataclass(frozen=True, slots=True)

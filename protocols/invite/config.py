@@ -61,6 +61,8 @@ ASKED_AT_ONCE: Final = 8
 # With those that say yes, this many pairings are begun in the life of one join: each gives the
 # other side a guess at our words (specs/invite, section 3).
 MAX_PAIRINGS: Final = 8
+# One that is busy, slow or playing dead does not hold up the others for longer; it comes again.
+CANDIDATE_S: Final = 5.0
 
 # --- time ----------------------------------------------------------------------------------------
 DEFAULT_TTL_S: Final = 600.0

@@ -209,9 +209,10 @@ class Invites:
         self._refuse_own(code)
         now = self._store.dates.now_ms()
         link = code if isinstance(code, Link) else None
+        id = self._new_id("j")
         record = self._store.book.add_join(
             JoinRecord(
-                id=self._new_id("j"),
+                id=id,
                 nameplate=code.nameplate,
                 kind=Kind.LINK if link is not None else Kind.WORDS,
                 secret=_secret_of(code),
@@ -222,7 +223,11 @@ class Invites:
                 addresses=link.addresses if link is not None else (),
             )
         )
-        await self._store.save()
+        try:
+            await self._store.save()
+        except DiskError:
+            self._store.book.joins.pop(id, None)  # a join that was there before stays
+            raise
         self._wake()
         self._reporter.tell(record, Stage.SEARCHING)
         return await self._attempt(record.id, deadline)

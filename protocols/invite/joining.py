@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -24,12 +25,12 @@ from fogp2p.tasks import open_tasks
 
 from .book import JoinRecord, Known, Stage
 from .codes import Kind, password
-from .config import BUSY_RETRY_S, DIAL_S
+from .config import BUSY_RETRY_S, CANDIDATE_S, DIAL_S, MAX_CANDIDATES
 from .errors import InviteGone, InviterNotFound, WrongWords
 from .handler import Reporter
 from .machine import Joiner, Kept, Offered, Refused, Shown
 from .messages import Contact, Reason, Refusal
-from .search import Search
+from .search import Candidate, Search
 from .store import Store
 from .talk import believed, flush, next_event, open_joiner
 
@@ -108,10 +109,16 @@ class Joining:
 
     async def _try_candidates(self, record: JoinRecord, search: Search, deadline: float) -> Known:
         failure: WrongWords | InviteGone | None = None
-        while (candidate := await search.next(patient=failure is None)) is not None:
+        later: deque[Candidate] = deque(maxlen=MAX_CANDIDATES)
+        while trio.current_time() < deadline:
+            candidate = await search.next(patient=failure is None and not later)
+            if candidate is None and later:
+                candidate = later.popleft()
+            if candidate is None:
+                break
+            until = min(deadline, within(CANDIDATE_S))
             try:
-                peer, addresses = candidate.peer, candidate.addresses
-                return await self._pair_with(record, peer, addresses, deadline)
+                return await self._pair_with(record, candidate.peer, candidate.addresses, until)
             except JOIN_FAILED as exc:
                 # Words that were wrong for one explain more than "somebody else had it".
                 failure = exc if not isinstance(failure, WrongWords) else failure
@@ -119,6 +126,8 @@ class Joining:
                 _LOG.info("join_failed peer=%s reason=%s", candidate.peer.short, exc)
                 if self._store.book.join(record.id).peer is not None:
                     raise  # proven, and cut off behind that: no other peer has this invite
+                if isinstance(exc, DeadlineExceeded):
+                    later.append(candidate)  # busy or slow: it does not hold up the others
         if failure is not None:
             raise failure
         if search.refusal is not None:

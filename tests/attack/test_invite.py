@@ -430,6 +430,41 @@ def test_a_false_inviter_gets_eight_guesses_at_a_joiners_words_and_no_more() -> 
     _play(scenario)
 
 
+@pytest.mark.parametrize("how", ["busy", "silent"])
+def test_a_false_inviter_that_only_wastes_time_does_not_keep_the_true_one_away(how: str) -> None:
+    async def scenario(world: World) -> None:
+        async def false(stream: Stream) -> None:
+            machine = Inviter(local=PEERS[2], remote=PEERS[1], entropy=bytes([5]) * 64)
+            event = await next_event(stream, machine, ENVIRONMENT)
+            assert isinstance(event, Asked)
+            wasted.append(event.hello.intent)
+            if event.hello.intent is Intent.ASK:
+                machine.offer(((event.hello.nameplate, 60),))
+            elif how == "busy":
+                machine.refuse(Reason.BUSY)
+            else:
+                machine.pair(event.hello.nameplate, 60, b"")
+                await flush(stream, machine)
+                await trio.sleep_forever()
+            await flush(stream, machine)
+
+        wasted: list[Intent] = []
+        async with world.peer(0) as ada, world.peer(1) as bob, world.attacker(2, bob) as eve:
+            eve.set_handler(PROTOCOL_ID, false)
+            invite = await ada.invites.invite()
+            async with trio.open_nursery() as nursery:
+
+                async def come_later() -> None:
+                    await trio.sleep(1)
+                    await _meet(ada.host, bob)
+
+                nursery.start_soon(come_later)
+                contact = await bob.invites.join(str(invite.code), deadline=within(10))
+            assert contact.peer == PEERS[0] and Intent.PAIR in wasted
+
+    _play(scenario)
+
+
 @pytest.mark.spec("INV-043")
 def test_peers_from_far_away_get_no_list() -> None:
     async def scenario(world: World) -> None:

@@ -1,6 +1,6 @@
 """Invites: codes, messages, contacts, the file, and both machines.
 
-Invariants: only RemoteProtocolError (of a peer's bytes) or CodeError (of a person's text) comes out;
+Invariants: a peer's bytes raise only RemoteProtocolError, a person's text only CodeError, and
 no contact is shown without the code. Run by hand: `make fuzz TARGET=invite`.
 """
 

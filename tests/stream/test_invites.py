@@ -565,6 +565,32 @@ def test_numbers_of_connected_peers_are_not_drawn() -> None:
     _play(scenario)
 
 
+def test_a_join_typed_twice_is_one_and_can_be_cancelled() -> None:
+    async def scenario(world: World) -> None:
+        async with world.peer(1) as bob:
+            ended: list[FogError] = []
+
+            async def join(timeout_s: float) -> None:
+                try:
+                    await bob.join("7-copper-lake", deadline=within(timeout_s))
+                except FogError as exc:
+                    ended.append(exc)
+
+            async with trio.open_nursery() as nursery:
+                for timeout_s in (5, 8):
+                    nursery.start_soon(join, timeout_s)
+                await trio.sleep(2)
+                assert len(bob.pending()) == 1
+            assert [type(each) for each in ended] == [InviterNotFound] * 2
+            await bob.cancel(bob.pending()[0].record.id)
+            assert bob.pending() == ()
+            async with world.peer(0):
+                await trio.sleep(60)
+            assert bob.contacts() == ()
+
+    _play(scenario)
+
+
 def test_own_codes_and_nonsense_are_refused_before_anything_is_kept() -> None:
     async def scenario(world: World) -> None:
         async with world.peer(0) as ada:
@@ -607,6 +633,10 @@ def test_a_full_disk_makes_no_invite_and_says_so() -> None:
                 await ada.invite()
             assert ada.invites() == () and "no space" in ada.problem()
             await ada.invite()
+            world.disk(0).fault = Fault.FULL
+            with pytest.raises(FogError, match="no space"):
+                await ada.join("7-copper-lake", deadline=within(5))
+            assert ada.pending() == ()
 
     _play(scenario)
 

@@ -18,6 +18,8 @@ from fogp2p.client import PeerSaid
 from fogp2p.identity import ephemeral
 from fogp2p.protocols.invite import Candidate, Invite, Kind, Known, Link, Pending, Stage, Words
 from fogp2p.protocols.invite.answers import (
+    InviteRequest,
+    JoinRequest,
     contacts_of,
     invite_of,
     invites_of,
@@ -102,6 +104,24 @@ def test_answers_keep_to_their_schemas(value: Any) -> None:
     said = json.loads(json.dumps(answer(value)))
     jsonschema.validate(said, json_schema(type(value), closed=True))
     assert "'copper'" not in repr(value) and "copper-lake" not in repr(value)
+
+
+def test_what_the_commands_send_keeps_to_the_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = Peer(
+        {
+            "POST invites": [invite_of(LINK)],
+            "POST joins": [join_of(CONTACT)],
+            "GET pending": [pending_of([], [])],
+        }
+    )
+    _run(monkeypatch, peer, invite.command, "--link", "--no-qr")
+    _run(monkeypatch, peer, join.command, str(LINK.code))
+    sent = dict(peer.asked)
+    for route, kind in (("POST invites", InviteRequest), ("POST joins", JoinRequest)):
+        schema = json_schema(kind, closed=True)
+        jsonschema.validate(sent[route], schema)
+        assert set(sent[route]) == set(schema["properties"])
+    assert "copper" not in repr(JoinRequest("7-copper-lake"))
 
 
 def test_what_is_over_is_not_pending() -> None:

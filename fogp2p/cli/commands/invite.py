@@ -9,13 +9,15 @@ from typing import Any, Final
 import click
 import segno
 
-from fogp2p.cli.output import REFUSED, Output, duration, table
+from fogp2p.cli.output import Output, duration, table
 from fogp2p.client import Client
 
 __all__ = ["command", "qr_lines"]
 
 # How often a watched invite is looked at: people see it at once, and it costs the peer nothing.
 _LOOK_S: Final = 0.5
+# "Refused by policy or a limit" in docs/reference/exit-codes.md.
+_CAME_TO_NOTHING: Final = 7
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -126,7 +128,7 @@ def _watch(ctx: click.Context, output: Output, client: Client, invite: dict[str,
     if output.as_json:
         output.result(before, [])
     if before["stage"] != "verified":
-        ctx.exit(REFUSED)
+        ctx.exit(_CAME_TO_NOTHING)
 
 
 def _step(invite: dict[str, Any]) -> str:
