@@ -49,6 +49,10 @@ class Client:
         """POST /api/v1/<route>. Raises NotRunning and PeerSaid."""
         return self._ask("POST", route, fields or {})
 
+    def delete(self, route: str) -> dict[str, Any]:
+        """DELETE /api/v1/<route>. Raises NotRunning and PeerSaid."""
+        return self._ask("DELETE", route, None)
+
     def _ask(self, method: str, route: str, fields: Mapping[str, Any] | None) -> dict[str, Any]:
         body = json.dumps(fields).encode("utf-8") if fields is not None else None
         connection = _UnixConnection(self.path, self._timeout_s)

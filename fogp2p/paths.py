@@ -39,6 +39,11 @@ class Paths:
         return self.data / "identity"
 
     @property
+    def invites(self) -> Path:
+        """Invites, pending joins and contacts; holds the secrets of open ones."""
+        return self.data / "invites"
+
+    @property
     def known_peers(self) -> Path:
         """Addresses of peers met before."""
         return self.state / "known-peers"
