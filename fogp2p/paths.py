@@ -27,7 +27,7 @@ class Paths:
     config: Path
     """The TOML file of the configuration."""
     data: Path
-    """Directory of what cannot be made again: the keystore."""
+    """Directory of what cannot be made again: the keystore and the store."""
     state: Path
     """Directory of what the peer learned: known peers, log."""
     run: Path
@@ -37,6 +37,11 @@ class Paths:
     def keystore(self) -> Path:
         """The keystore file."""
         return self.data / "identity"
+
+    @property
+    def store(self) -> Path:
+        """The durable store; SQLite and the store keep more files beside it."""
+        return self.data / "store.db"
 
     @property
     def known_peers(self) -> Path:

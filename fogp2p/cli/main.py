@@ -23,6 +23,8 @@ COMMANDS: Final = {
     "ping": "measure the round trip to a peer",
     "id": "this peer's name and addresses",
     "config": "show, check and find the configuration",
+    "backup": "write keys, store and configuration into one file",
+    "restore": "put the files of a backup in place",
     "sandbox": "try the sandbox for untrusted jobs",
     "testnet": "run several peers on this machine",
     "demo": "a scripted tour of a local network, with proof",

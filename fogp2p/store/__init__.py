@@ -5,6 +5,7 @@ What it promises and what not: docs/explain/durability.md.
 """
 
 from .config import StoreConfig
+from .copying import check_store_file, copy_store
 from .engine import Engine, FileEngine
 from .errors import (
     StoreBusy,
@@ -40,5 +41,7 @@ __all__ = [
     "StoreUnavailable",
     "Transaction",
     "Usage",
+    "check_store_file",
+    "copy_store",
     "open_store",
 ]
