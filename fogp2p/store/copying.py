@@ -6,7 +6,6 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from .config import BUSY_TIMEOUT_S
 from .engine import FileEngine, decode_mark
 from .errors import StoreDamaged, StoreNewer, StoreUnavailable
 from .opening import Newer, Unsound, check_commits, check_structure, known_versions
@@ -19,11 +18,12 @@ def copy_store(path: Path, target: Path) -> None:
 
     Raises StoreDamaged when it is not whole, StoreUnavailable when it cannot be read or written.
     """
-    raw = FileEngine().read_mark(path)
+    engine = FileEngine()
+    raw = engine.read_mark(path)
     mark = decode_mark(raw) if raw is not None else None
     try:
         with (
-            closing(_connect(path, "rw")) as source,
+            closing(engine.connect(path, read_only=True)) as source,
             closing(sqlite3.connect(target, isolation_level=None)) as copy,
         ):
             # One read transaction: the writers go on, and what they write is not in the copy.
@@ -41,7 +41,7 @@ def copy_store(path: Path, target: Path) -> None:
 def check_store_file(path: Path) -> None:
     """Check a copy that nobody has open. Raises StoreDamaged, StoreNewer, StoreUnavailable."""
     try:
-        with closing(_connect(path, "ro&immutable=1")) as connection:
+        with closing(_open_still(path)) as connection:
             _check(connection, None)
     except sqlite3.Error as exc:
         raise _unreadable(path, exc) from exc
@@ -61,13 +61,9 @@ def _check(connection: sqlite3.Connection, mark: tuple[bytes, int] | None) -> No
         raise StoreDamaged("the store is empty", hint="keep the files")
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        timeout=BUSY_TIMEOUT_S,
-        isolation_level=None,
-    )
+def _open_still(path: Path) -> sqlite3.Connection:
+    """A file that nobody writes: SQLite makes nothing beside it."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
 
 
 def _unreadable(path: Path, exc: sqlite3.Error) -> StoreUnavailable:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import enum
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from fogp2p.environment import DiskError
+from fogp2p.errors import LocalProtocolError
 from fogp2p.killpoints import killpoint
 
 from .config import CACHE_KIB, StoreConfig
@@ -135,23 +136,67 @@ class Database:
             self._latch(State.READ_ONLY, str(exc))
         killpoint("store.open.locked")
         try:
-            # Read before SQLite may make a new file: a mark without a database is a loss.
-            mark = self._engine.read_mark(self.path)
-            read_only = self.state is State.READ_ONLY
-            self._connection = self._engine.connect(self.path, read_only=read_only)
-            killpoint("store.open.connected")
-            self._prepare(self._connection, decode_mark(mark) if mark is not None else None)
+            with self._undone_by_a_bug():
+                self._open_checked()
         except Newer as exc:
             self._latch(State.NEWER, str(exc))
         except Unsound as exc:
             self._latch(State.DAMAGED, str(exc))
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, DiskError) as exc:
             self._note(exc)
-        except DiskError as exc:
-            self._latch(State.READ_ONLY, str(exc))
         killpoint("store.open.ready")
 
-    def _prepare(self, connection: sqlite3.Connection, mark: tuple[bytes, int] | None) -> None:
+    @contextmanager
+    def _undone_by_a_bug(self) -> Iterator[None]:
+        """A migration that raises something of its own leaves nothing open behind it."""
+        try:
+            yield
+        except (Newer, Unsound, sqlite3.Error, DiskError):
+            raise
+        except BaseException:
+            self._latch(State.READ_ONLY, "it could not be opened")
+            self.close()
+            raise
+
+    def _open_checked(self) -> None:
+        """Check by a connection that cannot change anything; then open the one that can.
+
+        What is not well stays open by the first one, for reads.
+        """
+        raw = self._engine.read_mark(self.path)
+        mark = decode_mark(raw) if raw is not None else None
+        is_there = self.sizes()[0] > 0
+        if is_there or mark is not None or self._is_latched:
+            connection = self._connect(read_only=True)
+            killpoint("store.open.connected")
+            self._check(connection, mark)
+            killpoint("store.open.checked")
+            if self._is_latched:
+                return
+            connection.close()
+        connection = self._connect(read_only=False)
+        connection.execute("PRAGMA journal_mode=WAL")
+        versions = known_versions(connection, self.parts, mark)
+        create_or_migrate(connection, self.parts, versions, self.path, self._engine)
+        watch_quotas(connection, self.parts)
+        self._store, self.commits = check_commits(connection, mark)
+        self._refresh(connection)
+        for slot in (0, 1):
+            self._engine.write_mark(self.path, slot, encode_mark(self._store, self.commits))
+
+    def _check(self, connection: sqlite3.Connection, mark: tuple[bytes, int] | None) -> None:
+        try:
+            if known_versions(connection, self.parts, mark):
+                self._store, self.commits = check_commits(connection, mark)
+                self._refresh(connection)
+                check_structure(connection)
+        except sqlite3.Error as exc:
+            if _code(exc) in _CALLERS_FAULTS:  # these statements are right: the tables are not
+                raise Unsound(str(exc)) from exc
+            raise
+
+    def _connect(self, *, read_only: bool) -> sqlite3.Connection:
+        self._connection = connection = self._engine.connect(self.path, read_only=read_only)
         for pragma in (
             "trusted_schema=OFF",
             "cell_size_check=ON",
@@ -163,36 +208,34 @@ class Database:
             "wal_autocheckpoint=0",
         ):
             connection.execute(f"PRAGMA {pragma}")
-        versions = known_versions(connection, self.parts, mark)
-        if versions:
-            self._store, self.commits = check_commits(connection, mark)
-            check_structure(connection)
-            killpoint("store.open.checked")
-        if self.state is not State.OK:
-            self._refresh(connection)
-            return
-        connection.execute("PRAGMA journal_mode=WAL")
-        create_or_migrate(connection, self.parts, versions, self.path, self._engine)
-        self._store, self.commits = check_commits(connection, None)
-        watch_quotas(connection, self.parts)
-        self._refresh(connection)
-        for slot in (0, 1):
-            self._engine.write_mark(self.path, slot, encode_mark(self._store, self.commits))
+        return connection
 
     def close(self) -> None:
         """Move the log into the file and close. After a failure, only close."""
         killpoint("store.close.before")
         try:
-            if self.state is State.OK:
-                self._checkpoint("TRUNCATE")
+            if not self._is_latched:
+                self._checkpoint()
                 killpoint("store.close.checkpointed")
         finally:
             if self._connection is not None:
-                self._connection.close()
+                self._close(self._connection)
                 self._connection = None
             self._engine.close_mark(self.path)
             killpoint("store.close.after")
             self._held.close()
+
+    def _close(self, connection: sqlite3.Connection) -> None:
+        """After a failure the log stays as it is: closing the last connection would remove it."""
+        guard = None
+        if self._is_latched:
+            with suppress(sqlite3.Error, DiskError):
+                guard = self._engine.connect(self.path, read_only=True)
+                guard.execute("BEGIN")
+                guard.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        connection.close()
+        if guard is not None:
+            guard.close()
 
     # --- calls ---------------------------------------------------------------------------------
 
@@ -208,7 +251,7 @@ class Database:
 
     def _group(self, calls: Sequence[Call]) -> None:
         connection = self._connection
-        if self.state is not State.OK or connection is None:
+        if self._is_latched or connection is None:
             _fail(calls, self.refusal)
             return
         try:
@@ -284,6 +327,9 @@ class Database:
         with collected:
             call.result = call.function(transaction)
         self._roll_back(connection)
+        if _is_write_by_a_read(transaction.failure):
+            call.error = LocalProtocolError("a read function cannot write", code="store-read")
+            return
         self._settle(call, collected.error, transaction.failure)
 
     def _settle(self, call: Call, error: Exception | None, failure: sqlite3.Error | None) -> None:
@@ -306,16 +352,16 @@ class Database:
     def checkpoint(self) -> None:
         """Move the log into the file. An error latches."""
         self.is_checkpoint_due = False
-        if self.state is State.OK:
+        if not self._is_latched:
             killpoint("store.checkpoint.before")
-            self._checkpoint("TRUNCATE")
+            self._checkpoint()
             killpoint("store.checkpoint.after")
 
-    def _checkpoint(self, mode: str) -> None:
+    def _checkpoint(self) -> None:
         if self._connection is not None:
             try:
                 # Somebody who reads the file (a backup) makes it do less; the next one does more.
-                self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             except sqlite3.Error as exc:
                 if _code(exc) not in _BUSY:
                     self._note(exc)
@@ -326,7 +372,7 @@ class Database:
 
     def _refresh(self, connection: sqlite3.Connection) -> None:
         query = "SELECT name, rows, bytes, evicted FROM journal"
-        if self.state is State.OK:
+        if connection.execute("SELECT 1 FROM temp.sqlite_schema").fetchone():
             query += " UNION ALL SELECT name, rows, bytes, evicted FROM quota_use"
         self.usage = tuple(connection.execute(query))
 
@@ -391,6 +437,11 @@ def _busy(path: Path) -> StoreBusy:
     return StoreBusy(
         f"another program holds {path}", hint="close the program that has the file open"
     )
+
+
+def _is_write_by_a_read(failure: sqlite3.Error | None) -> bool:
+    """The disk's own refusals have longer codes (SQLITE_READONLY_RECOVERY and others)."""
+    return getattr(failure, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY
 
 
 def _code(exc: sqlite3.Error) -> int:

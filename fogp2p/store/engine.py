@@ -35,7 +35,11 @@ class Engine(Protocol):
         ...
 
     def connect(self, path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-        """Open the database, in autocommit. Raises sqlite3.Error, DiskError."""
+        """Open the database, in autocommit. Raises sqlite3.Error, DiskError.
+
+        `read_only`: the log is replayed in memory, and neither it nor the database is changed,
+        also not by closing.
+        """
         ...
 
     def sizes(self, path: Path) -> tuple[int, int]:
@@ -100,18 +104,13 @@ class FileEngine:
         return hold(_beside(path, ".lock"))
 
     def connect(self, path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-        target = str(path)
-        if read_only:
-            # A database on a disk that cannot be written has no log to replay, or cannot replay it.
-            still = "" if self.sizes(path)[1] else "&immutable=1"
-            target = f"{path.absolute().as_uri()}?mode=ro{still}"
-        else:
-            try:
-                # For us alone; SQLite gives log and index the same rights.
-                os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-            except OSError as exc:
-                raise disk_error("open", path, exc) from exc
-        return sqlite3.connect(target, timeout=BUSY_TIMEOUT_S, isolation_level=None, uri=read_only)
+        target = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
+        if not read_only:
+            _make_if_missing(path)
+        elif not os.access(path.parent, os.W_OK) and not _beside(path, "-wal").exists():
+            # SQLite cannot make its index there, and with no log to replay it needs none.
+            target += "&immutable=1"
+        return sqlite3.connect(target, timeout=BUSY_TIMEOUT_S, isolation_level=None, uri=True)
 
     def sizes(self, path: Path) -> tuple[int, int]:
         return _size(path), _size(_beside(path, "-wal"))
@@ -151,6 +150,18 @@ class FileEngine:
             path.unlink(missing_ok=True)
         except OSError as exc:
             raise disk_error("remove", path, exc) from exc
+
+
+def _make_if_missing(path: Path) -> None:
+    """For us alone; SQLite gives log and index the same rights."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        os.close(os.open(path, flags, 0o600))
+        sync_directory(path.parent)
+    except FileExistsError:
+        pass
+    except OSError as exc:
+        raise disk_error("make", path, exc) from exc
 
 
 def _beside(path: Path, ending: str) -> Path:

@@ -42,7 +42,7 @@ class MemoryEngine:
 
     def connect(self, path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         connection = sqlite3.connect(":memory:", isolation_level=None, factory=_Connection)
-        connection.attach(self.disk, path)
+        connection.attach(self.disk, path, read_only)
         return connection
 
     def sizes(self, path: Path) -> tuple[int, int]:
@@ -70,9 +70,10 @@ class MemoryEngine:
 class _Connection(sqlite3.Connection):
     _disk: MemoryDisk
     _path: Path
+    _is_read_only: bool
 
-    def attach(self, disk: MemoryDisk, path: Path) -> None:
-        self._disk, self._path = disk, path
+    def attach(self, disk: MemoryDisk, path: Path, read_only: bool) -> None:
+        self._disk, self._path, self._is_read_only = disk, path, read_only
         data = disk.read(path, max_bytes=2**40)
         if data:
             self.deserialize(data)
@@ -89,7 +90,8 @@ class _Connection(sqlite3.Connection):
         try:
             if self.in_transaction:
                 self.rollback()
-            self._disk.replace(self._path, self.serialize())
+            if not self._is_read_only:
+                self._disk.replace(self._path, self.serialize())
         except (DiskError, sqlite3.Error):
             pass  # as it was
         super().close()
