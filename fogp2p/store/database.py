@@ -166,7 +166,9 @@ class Database:
         raw = self._engine.read_mark(self.path)
         mark = decode_mark(raw) if raw is not None else None
         is_there = self.sizes()[0] > 0
-        if is_there or mark is not None or self._is_latched:
+        if mark is not None and not is_there:
+            raise Unsound(f"the database is empty or gone, and had {mark[1]} commits")
+        if is_there or self._is_latched:
             connection = self._connect(read_only=True)
             killpoint("store.open.connected")
             self._check(connection, mark)

@@ -58,14 +58,12 @@ def known_versions(
 ) -> dict[str, int]:
     """The version of each part in the file; empty for a new file.
 
-    Raises Newer and Unsound (also when the file is empty although the mark says it was not).
+    Raises Newer and Unsound (also when it looks new although a mark says that it is not).
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (things,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if application == 0 and things == 0:
-        if mark is not None:
-            raise Unsound(f"the database is empty, and had {mark[1]} commits")
+    if application == 0 and things == 0 and mark is None:
         return {}
     if application != APPLICATION_ID:
         raise Unsound("the file is no store of fogp2p")
