@@ -4,6 +4,8 @@ It reads lines from standard input, forks for each, and prints the child's pid, 
 
     kill DIR NAME SKIP    one workload, armed; ends by SIGKILL at the place
     forever DIR SEED      writes until somebody kills it
+    save DIR NAME SKIP    a backup of DIR/home into DIR/backup, armed
+    restore DIR NAME SKIP that backup over DIR/other, armed
 
 The children append to DIR/said, one acknowledgement a line: `acked NUMBER KEY`, `sent NUMBER KEY`.
 """
@@ -18,8 +20,10 @@ from pathlib import Path
 
 import trio
 
+from fogp2p.backup import restore, save
 from fogp2p.environment import real_environment
 from fogp2p.killpoints import arm
+from fogp2p.paths import home_paths
 from fogp2p.store import (
     Entry,
     Eviction,
@@ -145,8 +149,16 @@ def run(mode: str, directory: Path, *rest: str) -> None:
     os.dup2(os.open(directory / "said", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
     if mode == "forever":
         trio.run(forever, directory, rest[0])
+    environment = real_environment()
     with arm(rest[0], lambda: os.kill(os.getpid(), signal.SIGKILL), skip=int(rest[1])):
-        trio.run(workload, directory)
+        if mode == "save":
+            paths = home_paths(directory / "home")
+            save(paths, directory / "backup", environment, program="test", passphrase=None)
+        elif mode == "restore":
+            paths = home_paths(directory / "other")
+            restore(paths, directory / "backup", environment, passphrase=None, force=True)
+        else:
+            trio.run(workload, directory)
 
 
 def main() -> None:

@@ -5,16 +5,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
-import select
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -24,64 +20,18 @@ from fogp2p.store import Journal, Store, open_store
 
 pytestmark = pytest.mark.process
 
-_CHILD = Path(__file__).with_name("store_child.py")
 _POINTS = [name for name in KILLPOINTS if not name.startswith(("backup.", "restore."))]
 _KILLS = int(os.environ.get("STORE_KILLS", "25"))
 
 
-def _child() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("store_child", _CHILD)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-CHILD = _child()
-
-
-class Server:
-    """The process that forks the children."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdin is not None and process.stdout is not None
-        self._in, self._out = process.stdin, process.stdout
-
-    def start(self, *words: object) -> int:
-        """Start a child; return its pid."""
-        self._in.write(" ".join(map(str, words)) + "\n")
-        self._in.flush()
-        return int(self._out.readline())
-
-    def ends_within(self, timeout_s: float) -> bool:
-        """Whether the child ends by itself in time."""
-        return bool(select.select([self._out], [], [], timeout_s)[0])
-
-    def ended(self) -> int:
-        """Wait for the child's end; return its exit code."""
-        return int(self._out.readline())
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    line = [sys.executable, str(_CHILD)]
-    # Unbuffered reading: select must not miss a line that was read ahead.
-    with subprocess.Popen(
-        line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    ) as process:
-        yield Server(process)
-        assert process.stdin is not None
-        process.stdin.close()
-
-
-async def _made_before(directory: Path) -> None:
+async def _made_before(directory: Path, child: Any) -> None:
     """A store of the older version with something in it."""
     async with open_store(
-        directory / "store.db", real_environment(), parts=[CHILD.BEFORE]
+        directory / "store.db", real_environment(), parts=[child.BEFORE]
     ) as store:
         await store.write(lambda t: t.run("INSERT INTO pair (left, right) VALUES ('old', 'old')"))
-        journal = store.journal("chat", CHILD.QUOTA)
-        await journal.append("text", CHILD.payload_of("old"), key="old")
+        journal = store.journal("chat", child.QUOTA)
+        await journal.append("text", child.payload_of("old"), key="old")
 
 
 def _said(directory: Path) -> dict[str, dict[str, int]]:
@@ -96,22 +46,22 @@ def _said(directory: Path) -> dict[str, dict[str, int]]:
     return found
 
 
-async def _all(journal: Journal) -> Iterator[tuple[str | None, int, bool]]:
+async def _all(journal: Journal, child: Any) -> Iterator[tuple[str | None, int, bool]]:
     found, after = [], 0
     while entries := await journal.read(after):
         for entry in entries:
-            assert entry.key is None or entry.payload == CHILD.payload_of(entry.key)
+            assert entry.key is None or entry.payload == child.payload_of(entry.key)
             found.append((entry.key, entry.number, entry.is_done))
         after = entries[-1].number
     return iter(found)
 
 
-async def _hold_to_its_word(store: Store, said: dict[str, dict[str, int]]) -> None:
+async def _hold_to_its_word(store: Store, child: Any, said: dict[str, dict[str, int]]) -> None:
     """Nothing acknowledged is lost or doubled; what was not is whole or absent."""
     status = store.status()
     assert (status.state, status.why) == ("ok", "")
     for name, word in (("chat", "acked"), ("out", "acked-out")):
-        entries = list(await _all(store.journal(name, CHILD.QUOTA)))
+        entries = list(await _all(store.journal(name, child.QUOTA), child))
         keys = [key for key, _, _ in entries]
         assert len(set(keys)) == len(keys)
         numbers = {key: number for key, number, _ in entries if key is not None}
@@ -129,8 +79,11 @@ async def _hold_to_its_word(store: Store, said: dict[str, dict[str, int]]) -> No
 
 
 @pytest.mark.parametrize("name", _POINTS)
-async def test_killed_at_every_point(tmp_path: Path, server: Server, name: str) -> None:
-    await _made_before(tmp_path)
+async def test_killed_at_every_point(
+    tmp_path: Path, server: Any, store_child: Any, name: str
+) -> None:
+    child = store_child
+    await _made_before(tmp_path, child)
     skips = (0, 1, 2, 3) if name == "store.migrate.statement" else (0,)
     for skip in skips:
         server.start("kill", tmp_path, name, skip)
@@ -138,20 +91,23 @@ async def test_killed_at_every_point(tmp_path: Path, server: Server, name: str) 
         if skip != skips[-1]:
             # Not migrated by halves: the older program still finds its own.
             async with open_store(
-                tmp_path / "store.db", real_environment(), parts=[CHILD.BEFORE]
+                tmp_path / "store.db", real_environment(), parts=[child.BEFORE]
             ) as store:
                 assert store.status().state == "ok"
                 row = await store.read(lambda t: t.row("SELECT * FROM pair"))
                 assert row == (1, "old", "old")
-    async with open_store(tmp_path / "store.db", real_environment(), parts=[CHILD.AFTER]) as store:
+    async with open_store(tmp_path / "store.db", real_environment(), parts=[child.AFTER]) as store:
         said = _said(tmp_path)
         said.setdefault("acked", {})["old"] = 1
-        await _hold_to_its_word(store, said)
+        await _hold_to_its_word(store, child, said)
         assert await store.read(lambda t: t.row("SELECT count(*) FROM pair WHERE at = 2")) == (1,)
 
 
-async def test_killed_and_started_again_until_it_ends(tmp_path: Path, server: Server) -> None:
+async def test_killed_and_started_again_until_it_ends(
+    tmp_path: Path, server: Any, store_child: Any
+) -> None:
     """The same work done again after each kill has its effect once."""
+    child = store_child
     for skip in (3, 9, 17, 25, 33):
         server.start("kill", tmp_path, "store.commit.after", skip)
         assert server.ended() == -signal.SIGKILL
@@ -159,13 +115,14 @@ async def test_killed_and_started_again_until_it_ends(tmp_path: Path, server: Se
     assert server.ended() == -signal.SIGKILL
     said = _said(tmp_path)
     assert len(said["acked"]) == 12 and len(said["acked-out"]) == len(said["sent"]) == 6
-    async with open_store(tmp_path / "store.db", real_environment(), parts=[CHILD.AFTER]) as store:
-        await _hold_to_its_word(store, said)
-        assert len(list(await _all(store.journal("chat", CHILD.QUOTA)))) == 12
-        assert len(list(await _all(store.journal("out", CHILD.QUOTA)))) == 6
+    async with open_store(tmp_path / "store.db", real_environment(), parts=[child.AFTER]) as store:
+        await _hold_to_its_word(store, child, said)
+        assert len(list(await _all(store.journal("chat", child.QUOTA), child))) == 12
+        assert len(list(await _all(store.journal("out", child.QUOTA), child))) == 6
 
 
-async def test_random_kills_lose_nothing(tmp_path: Path, server: Server) -> None:
+async def test_random_kills_lose_nothing(tmp_path: Path, server: Any, store_child: Any) -> None:
+    child = store_child
     source = random.Random(20261125)
     for turn in range(_KILLS):
         pid = server.start("forever", tmp_path, turn)
@@ -175,11 +132,11 @@ async def test_random_kills_lose_nothing(tmp_path: Path, server: Server) -> None
         assert server.ended() == -signal.SIGKILL
         if turn % 10 == 9 or turn == _KILLS - 1:
             async with open_store(
-                tmp_path / "store.db", real_environment(), parts=[CHILD.AFTER]
+                tmp_path / "store.db", real_environment(), parts=[child.AFTER]
             ) as store:
                 said = _said(tmp_path)
-                await _hold_to_its_word(store, said)
-                keys = {key for key, _, _ in await _all(store.journal("chat", CHILD.QUOTA))}
+                await _hold_to_its_word(store, child, said)
+                keys = {key for key, _, _ in await _all(store.journal("chat", child.QUOTA), child)}
                 assert keys <= set(said["tried"])
     acknowledged = len(said["acked"]) + len(said["paired"])
     print(f"{_KILLS} kills, {acknowledged} acknowledged writes, 0 lost")  # noqa: T201
