@@ -41,7 +41,7 @@ from .opening import (
     known_versions,
     watch_quotas,
 )
-from .parts import Part, Transaction
+from .parts import Part, Transaction, code_of, is_callers_fault
 
 __all__ = ["Call", "Database", "State"]
 
@@ -66,17 +66,6 @@ _ERRORS: Final = {
     State.DAMAGED: StoreDamaged,
     State.NEWER: StoreNewer,
 }
-# A statement was wrong or a rule of a table was broken: the database itself is well.
-_CALLERS_FAULTS: Final = frozenset(
-    {
-        sqlite3.SQLITE_ERROR,
-        sqlite3.SQLITE_CONSTRAINT,
-        sqlite3.SQLITE_MISMATCH,
-        sqlite3.SQLITE_TOOBIG,
-        sqlite3.SQLITE_RANGE,
-        sqlite3.SQLITE_MISUSE,
-    }
-)
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
@@ -193,7 +182,7 @@ class Database:
                 self._refresh(connection)
                 check_structure(connection)
         except sqlite3.Error as exc:
-            if _code(exc) in _CALLERS_FAULTS:  # these statements are right: the tables are not
+            if is_callers_fault(exc):  # these statements are right: the tables are not
                 raise Unsound(str(exc)) from exc
             raise
 
@@ -263,7 +252,7 @@ class Database:
             else:
                 connection.rollback()
         except (sqlite3.Error, DiskError) as exc:
-            if isinstance(exc, sqlite3.Error) and _code(exc) in _BUSY:
+            if isinstance(exc, sqlite3.Error) and code_of(exc) in _BUSY:
                 self._roll_back(connection)
                 _fail(calls, lambda: _busy(self.path))
                 return
@@ -337,9 +326,9 @@ class Database:
     def _settle(self, call: Call, error: Exception | None, failure: sqlite3.Error | None) -> None:
         """Give the call its error, and the database its state."""
         call.error = error
-        if isinstance(error, sqlite3.Error):
-            failure = failure or error
-        if failure is not None and _code(failure) not in _CALLERS_FAULTS:
+        if failure is None and isinstance(error, sqlite3.Error):
+            failure = error
+        if failure is not None and not is_callers_fault(failure):
             self._note(failure)
             call.error = self.refusal()
         elif isinstance(error, StoreDamaged):
@@ -365,7 +354,7 @@ class Database:
                 # Somebody who reads the file (a backup) makes it do less; the next one does more.
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             except sqlite3.Error as exc:
-                if _code(exc) not in _BUSY:
+                if code_of(exc) not in _BUSY:
                     self._note(exc)
 
     def sizes(self) -> tuple[int, int]:
@@ -380,7 +369,7 @@ class Database:
 
     def _note(self, exc: sqlite3.Error | DiskError) -> None:
         """Latch for an error of the database or the disk."""
-        if isinstance(exc, sqlite3.Error) and _code(exc) in _DAMAGE:
+        if isinstance(exc, sqlite3.Error) and code_of(exc) in _DAMAGE:
             self._latch(State.DAMAGED, str(exc))
         else:
             self._latch(State.READ_ONLY, str(exc))
@@ -444,9 +433,3 @@ def _busy(path: Path) -> StoreBusy:
 def _is_write_by_a_read(failure: sqlite3.Error | None) -> bool:
     """The disk's own refusals have longer codes (SQLITE_READONLY_RECOVERY and others)."""
     return getattr(failure, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY
-
-
-def _code(exc: sqlite3.Error) -> int:
-    """SQLite's primary code; the module's own complaints (wrong types, closed) count as misuse."""
-    code: int = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)
-    return code & 0xFF

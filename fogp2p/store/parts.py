@@ -13,9 +13,30 @@ from fogp2p.errors import LocalProtocolError
 
 from .config import QUOTA_ROWS
 
-__all__ = ["Eviction", "Migration", "Part", "Quota", "Transaction", "statements"]
+__all__ = [
+    "Eviction",
+    "Migration",
+    "Part",
+    "Quota",
+    "Transaction",
+    "check_name",
+    "code_of",
+    "is_callers_fault",
+    "statements",
+]
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+_CALLERS_FAULTS: Final = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_TOOBIG,
+        sqlite3.SQLITE_RANGE,
+        sqlite3.SQLITE_MISUSE,
+    }
+)
 
 SqlValue: TypeAlias = int | float | str | bytes | None
 
@@ -50,7 +71,7 @@ class Transaction:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self.failure: sqlite3.Error | None = None
-        """The first error of SQLite in it, also if the function caught it."""
+        """The first error that is not plainly the caller's fault, even a caught one."""
 
     def run(self, sql: str, values: Sequence[SqlValue] | Mapping[str, SqlValue] = ()) -> int:
         """Execute one statement; return how many rows it changed. Raises sqlite3.Error."""
@@ -76,16 +97,31 @@ class Transaction:
         try:
             return self._connection.execute(sql, values)
         except sqlite3.Error as exc:
-            self.failure = self.failure or exc
+            self._keep(exc)
             raise
 
     def _fetch(self, cursor: sqlite3.Cursor) -> tuple[Any, ...] | None:
         try:
             row: tuple[Any, ...] | None = cursor.fetchone()
         except sqlite3.Error as exc:
-            self.failure = self.failure or exc
+            self._keep(exc)
             raise
         return row
+
+    def _keep(self, exc: sqlite3.Error) -> None:
+        if self.failure is None and not is_callers_fault(exc):
+            self.failure = exc
+
+
+def code_of(exc: sqlite3.Error) -> int:
+    """SQLite's primary code; the module's own complaints (wrong types, closed) count as misuse."""
+    code: int = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)
+    return code & 0xFF
+
+
+def is_callers_fault(exc: sqlite3.Error) -> bool:
+    """A statement was wrong or a rule of a table was broken: the database itself is well."""
+    return code_of(exc) in _CALLERS_FAULTS
 
 
 Migration: TypeAlias = str | Callable[[Transaction], None]
