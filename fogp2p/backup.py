@@ -96,7 +96,9 @@ def save(
         raise BackupError(f"{target} exists already", hint="choose another name")
     passing = target.with_name(f".{target.name}.{os.getpid()}.new")
     copy = target.with_name(f".{target.name}.{os.getpid()}.store")
+    leftovers = (copy.with_name(f"{copy.name}-journal"), copy, passing)
     try:
+        _remove_all(leftovers)  # of a process with our pid that was killed
         sources = {n: where(paths) for n, (where, _) in _FILES.items() if where(paths).exists()}
         if not sources:
             raise BackupError(f"there is no peer in {paths.data}", hint="`fogp2p up` makes one")
@@ -128,9 +130,7 @@ def save(
     except OSError as exc:
         raise disk_error("write", target, exc) from exc
     finally:
-        for leftover in (passing, copy):
-            with suppress(OSError):
-                leftover.unlink(missing_ok=True)
+        _remove_all(leftovers)
     return Contents(created, program, tuple(sizes.items()), kdf is not None)
 
 

@@ -98,7 +98,7 @@ class FileEngine:
     """Files in a directory of the owner."""
 
     def __init__(self) -> None:
-        self._mark: int | None = None
+        self._marks: dict[Path, int] = {}
 
     def hold(self, path: Path) -> AbstractContextManager[None]:
         return hold(_beside(path, ".lock"))
@@ -125,18 +125,17 @@ class FileEngine:
 
     def write_mark(self, path: Path, slot: int, data: bytes) -> None:
         try:
-            if self._mark is None:
+            if path not in self._marks:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-                self._mark = os.open(_beside(path, ".mark"), flags, 0o600)
-            if os.pwrite(self._mark, data, slot * _SLOT) != len(data):
+                self._marks[path] = os.open(_beside(path, ".mark"), flags, 0o600)
+            if os.pwrite(self._marks[path], data, slot * _SLOT) != len(data):
                 raise DiskError(f"{path}.mark was written in part")
         except OSError as exc:
             raise disk_error("write", path, exc) from exc
 
     def close_mark(self, path: Path) -> None:
-        if self._mark is not None:
-            os.close(self._mark)
-            self._mark = None
+        if path in self._marks:
+            os.close(self._marks.pop(path))
 
     def rename(self, source: Path, target: Path) -> None:
         try:

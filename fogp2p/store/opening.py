@@ -174,6 +174,8 @@ def create_or_migrate(
 def keep_copy(connection: sqlite3.Connection, path: Path, engine: Engine) -> None:
     """Copy the whole database to `<file>.before-migration`, replacing an older copy."""
     passing = path.with_name(path.name + ".before-migration.new")
+    # Left by a crash: SQLite would play an old journal into the new copy.
+    engine.remove(passing.with_name(passing.name + "-journal"))
     engine.remove(passing)
     copy = engine.connect(passing)
     try:

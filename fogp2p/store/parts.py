@@ -133,7 +133,8 @@ class Part:
     """A room's part: its own tables, and quotas of tables.
 
     `migrations[n]` leads from version n to n + 1 and never changes once released. Tables are STRICT
-    and carry the part's name in front (`chat_message`). `quotas`: table -> how much it may hold;
+    and carry the part's name in front (`chat_message`); foreign keys are not deferred, because what
+    fails at the commit fails for everybody. `quotas`: table -> how much it may hold;
     past the rows the oldest row (by rowid) goes under Eviction.OLDEST, otherwise, and past the
     bytes, StoreFull. Journals need no declaration: see `Store.journal`.
     """

@@ -44,8 +44,8 @@ async def make_home(home: Path, words: str) -> Paths:
     Keystore(paths.keystore, real_environment()).create()
     real_environment().disk.replace(paths.config, f"# {words}\n".encode())
     async with open_store(paths.store, real_environment()) as store:
-        for word in words.split():
-            await store.journal("chat", BIG).append("text", word.encode())
+        journal = store.journal("chat", BIG)
+        await store.write(lambda t: [journal.add(t, "text", w.encode()) for w in words.split()])
     return paths
 
 
