@@ -19,7 +19,7 @@ PYTEST_ARGS ?=
 GROUND := tools/venv.sh requirements/build.lock pyproject.toml setup.py
 
 .DELETE_ON_ERROR:
-.PHONY: help venv dev demo test interop bench check lint types lock reference threats fuzz clean
+.PHONY: help venv dev demo test crash interop bench check lint types lock reference threats fuzz clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -43,11 +43,15 @@ demo: $(VENV)/.fogp2p-run  ## five peers on this machine find each other, talk, 
 test: $(VENV)/.fogp2p-dev  ## run all tests
 	$(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
 
+KILLS ?= 300
+crash: $(VENV)/.fogp2p-dev  ## KILLS=300: kill -9 a writing store so often, and every kill point once
+	STORE_KILLS=$(KILLS) $(BIN)/python -m pytest -q -s tests/process/test_store_crash.py
+
 interop: $(VENV)/.fogp2p-dev  ## against js-libp2p: install it (Node and npm are needed) and talk to it
 	cd interop/js && npm ci --no-audit --no-fund
 	$(BIN)/python -m pytest -q tests/interop $(PYTEST_ARGS)
 
-BENCH ?= bitchat_frames blob gossip lottery mix_packets noise_sessions sandbox wire
+BENCH ?= $(sort wire $(filter-out report,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))))
 bench: $(VENV)/.fogp2p-dev  ## all figures, into benchmarks/results (about a quarter of an hour)
 	@set -e; for name in $(BENCH); do echo "benchmarks.$$name"; \
 		$(BIN)/python -m benchmarks.$$name > benchmarks/results/$$name.json.new; \

@@ -27,7 +27,7 @@ class Paths:
     config: Path
     """The TOML file of the configuration."""
     data: Path
-    """Directory of what cannot be made again: the keystore."""
+    """Directory of what cannot be made again: the keystore and the store."""
     state: Path
     """Directory of what the peer learned: known peers, log."""
     run: Path
@@ -42,6 +42,11 @@ class Paths:
     def invites(self) -> Path:
         """Invites, pending joins and contacts; holds the secrets of open ones."""
         return self.data / "invites"
+
+    @property
+    def store(self) -> Path:
+        """The durable store; SQLite and the store keep more files beside it."""
+        return self.data / "store.db"
 
     @property
     def known_peers(self) -> Path:

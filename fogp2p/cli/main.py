@@ -26,6 +26,8 @@ COMMANDS: Final = {
     "join": "accept an invite, or list those on this network",
     "contacts": "the peers that an invite has verified",
     "config": "show, check and find the configuration",
+    "backup": "write keys, store and configuration into one file",
+    "restore": "put the files of a backup in place",
     "sandbox": "try the sandbox for untrusted jobs",
     "testnet": "run several peers on this machine",
     "demo": "a scripted tour of a local network, with proof",

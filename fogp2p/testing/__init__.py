@@ -3,6 +3,7 @@
 Public and kept compatible like the rest. Nothing in the library itself imports it.
 """
 
+from .database import MemoryEngine
 from .disk import Fault, MemoryDisk
 from .simulation import Trace, run_simulation, sim_environment
 from .vectors import Vectors, load_vectors
@@ -10,6 +11,7 @@ from .vectors import Vectors, load_vectors
 __all__ = [
     "Fault",
     "MemoryDisk",
+    "MemoryEngine",
     "Trace",
     "Vectors",
     "load_vectors",
