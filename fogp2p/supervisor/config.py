@@ -32,10 +32,10 @@ class SupervisorConfig:
     """
 
     first_s: float = 0.1  # at once, for a person
-    again_s: float = 0.25
+    again_s: float = 0.1  # two failures in a row are still no reason to be away for long
     most_s: float = 30.0  # somebody who mends the cause need not wait longer
-    steady_s: float = 30.0  # as long as the longest pause
-    loop_failures: int = 5  # with their pauses about 8 s: a port or a file is free again by then
+    steady_s: float = 10.0  # what fails at once or at its first work has failed by then
+    loop_failures: int = 8  # with their pauses 13-19 s: what was in the way is gone by then
     loop_window_s: float = 60.0
     retry_s: float = 300.0  # cheap enough for ever, and a full disk does get room
     group_restarts: int = 1
