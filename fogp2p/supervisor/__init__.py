@@ -8,7 +8,7 @@ from .errors import Drill, ServiceDown, ServiceFault
 from .machine import Changed, Group, State
 from .runner import Supervisor, open_services
 from .service import Probe, Service, fixed, running
-from .status import GroupStatus, ServiceStatus
+from .status import GroupStatus, ServiceStatus, hint_of
 
 __all__ = [
     "Changed",
@@ -24,6 +24,7 @@ __all__ = [
     "Supervisor",
     "SupervisorConfig",
     "fixed",
+    "hint_of",
     "open_services",
     "running",
 ]

@@ -431,6 +431,11 @@ class Tree:
         )
 
     @property
+    def is_closing(self) -> bool:
+        """`stop` was called."""
+        return self._closing
+
+    @property
     def is_stopped(self) -> bool:
         """All services have ended, but for stuck ones."""
         return self._closing and not any(each.is_live for each in self._records.values())

@@ -22,7 +22,7 @@ from .config import LATE_S, MISSES, SupervisorConfig
 from .errors import Drill, ServiceDown, ServiceFault
 from .machine import Cancel, Changed, End, Failure, Group, Leave, Start, State, Stuck, Tree
 from .service import Probe, Service
-from .status import GroupStatus, ServiceStatus
+from .status import GroupStatus, ServiceStatus, hint_of
 
 __all__ = ["Supervisor", "open_services"]
 
@@ -54,9 +54,7 @@ async def open_services(
         try:
             async with open_tasks() as watching:
                 watching.start_soon(supervisor.watch)
-                for service in services:
-                    supervisor.declare(service)
-                await supervisor.settled()
+                await supervisor.add(*services)
                 yield supervisor
                 watching.cancel_scope.cancel()
         finally:
@@ -86,7 +84,8 @@ class Supervisor:
         self._nursery = lives
         self._random = environment.random
         self._tree = tree
-        self._on_change = on_change
+        self.on_change = on_change
+        """Called for each change of a state; it must not raise."""
         self._services: dict[str, Service] = {}
         self._lives: dict[str, _Life] = {}
         self._values: dict[str, Any] = {}
@@ -129,14 +128,22 @@ class Supervisor:
         """The services of a group, in an order of starting."""
         return tuple(name for name in self._tree.names() if self._tree.plan(name).group == group)
 
-    async def add(self, service: Service) -> None:
-        """Run another service; return when it is ready, or will not be soon.
+    async def add(self, *services: Service) -> None:
+        """Run more services; return when they are ready, or will not be soon.
 
-        Raises LocalProtocolError("service-plan") when it does not fit; what `open_services` raises
-        at the start ends the tree here, too.
+        Raises LocalProtocolError("service-plan") for one that does not fit; what `open_services`
+        raises at the start ends the tree here, too.
         """
-        self.declare(service)
+        for service in services:
+            self._tree.add(service.plan, trio.current_time())
+            self._services[service.name] = service
+            self._act()
         await self.settled()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the tree ends."""
+        return self._tree.is_closing
 
     def restart(self, name: str) -> None:
         """Have the service and those that need it end in an orderly way and start again.
@@ -164,12 +171,6 @@ class Supervisor:
             await self._news.park()
 
     # --- for `open_services` ---------------------------------------------------------------------
-
-    def declare(self, service: Service) -> None:
-        """Take a service in; it starts when its turn comes."""
-        self._tree.add(service.plan, trio.current_time())
-        self._services[service.name] = service
-        self._act()
 
     async def watch(self) -> None:
         """Do what is due; raise the error of an essential service that was given up."""
@@ -222,8 +223,8 @@ class Supervisor:
             change.restarts,
             change.reason,
         )
-        if self._on_change is not None:
-            self._on_change(change)
+        if self.on_change is not None:
+            self.on_change(change)
 
     # --- one service -----------------------------------------------------------------------------
 
@@ -306,14 +307,7 @@ class Supervisor:
 
     def _down(self, name: str) -> ServiceDown:
         status = self._describe(name)
-        hint = "it comes back by itself"
-        if status.retry_in_s is not None:
-            hint = f"it is started again in {status.retry_in_s:.1f} s"
-        elif status.state is State.STOPPED:
-            hint = "this peer is stopping"
-        elif status.state is State.WAITING:
-            hint = "it starts as soon as what it needs is ready"
-        return ServiceDown(f"{name} is {status.state}: {status.why}", hint=hint)
+        return ServiceDown(f"{name} is {status.state}: {status.why}", hint=hint_of(status))
 
     def _describe(self, name: str) -> ServiceStatus:
         tree, now = self._tree, trio.current_time()

@@ -8,7 +8,7 @@ from fogp2p.schema import about
 
 from .machine import State
 
-__all__ = ["GroupStatus", "ServiceStatus"]
+__all__ = ["GroupStatus", "ServiceStatus", "hint_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +37,16 @@ class GroupStatus:
     state: State
     essential: bool
     members: tuple[str, ...]
+
+
+def hint_of(status: ServiceStatus) -> str:
+    """When the service comes back, for people; empty when it is there."""
+    if status.state is State.READY:
+        return ""
+    if status.retry_in_s is not None:
+        return f"it is started again in {status.retry_in_s:.1f} s"
+    if status.state is State.STOPPED:
+        return "this peer is stopping"
+    if status.state is State.WAITING:
+        return "it starts as soon as what it needs is ready"
+    return "it comes back by itself"
