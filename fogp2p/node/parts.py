@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import trio
+
 from fogp2p import __version__
 from fogp2p.config import Config, parse_versions
 from fogp2p.environment import Environment, within
@@ -61,6 +63,7 @@ class Parts:
             identity.peer_id, config.network.target_peers, environment.random
         )
         self.topics = Topics(supervisor)
+        self._versioned: Host | None = None
         self.handlers: dict[ProtocolId, Handler] = {}
         """What programs serve; put on each new host."""
         self.provided: dict[bytes, None] = {}
@@ -114,10 +117,19 @@ class Parts:
         versioning: Versioning = self.supervisor.value("versioning")
         return versioning
 
-    def _versioning(self) -> AbstractAsyncContextManager[Versioning]:
+    @asynccontextmanager
+    async def _versioning(self) -> AsyncIterator[Versioning]:
+        host = self.host()
+        if self._versioned is host:
+            # Versions are agreed once for each connection, and nobody knows any more which.
+            async with trio.open_nursery() as nursery:
+                for peer in host.peers():
+                    nursery.start_soon(host.disconnect, peer)
+        self._versioned = host
         releases = tuple(Release(version) for version in self.echo_versions)
         catalogue = Catalogue(f"fogp2p/{__version__}", {echo.NAME: Offer(releases)})
-        return open_versioning(self.host(), self.identity, catalogue, self.environment)
+        async with open_versioning(host, self.identity, catalogue, self.environment) as versioning:
+            yield versioning
 
     @asynccontextmanager
     async def _ping(self) -> AsyncIterator[None]:
