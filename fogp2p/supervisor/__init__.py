@@ -3,6 +3,7 @@
 Decision: docs/decisions/0006-supervisor.md.
 """
 
+from .child import open_child
 from .config import SupervisorConfig
 from .errors import Drill, ServiceDown, ServiceFault
 from .machine import Changed, Group, State
@@ -25,6 +26,7 @@ __all__ = [
     "SupervisorConfig",
     "fixed",
     "hint_of",
+    "open_child",
     "open_services",
     "running",
 ]
