@@ -215,7 +215,9 @@ class Supervisor:
             self._news.unpark_all()
 
     def _tell(self, change: Changed) -> None:
-        _LOG.info(
+        is_news = change.restarts or change.after in (State.BACKING_OFF, State.FAILED)
+        _LOG.log(
+            logging.INFO if is_news and not self.is_stopping else logging.DEBUG,
             "service_changed name=%s from=%s to=%s restarts=%d reason=%s",
             change.name,
             change.before,
@@ -259,7 +261,8 @@ class Supervisor:
                         raise Drill(f"{name}: {life.drill}", hint="the supervisor restarts it")
                 finally:
                     # No news to one that was told to end. Otherwise nobody may use it from now on.
-                    self._tree.breaking(name, "it ended by itself", trio.current_time())
+                    reason = life.drill or "it ended by itself"
+                    self._tree.breaking(name, reason, trio.current_time())
                     self._act()
 
     async def _watch_over(self, name: str, probe: Probe, value: Any) -> None:
