@@ -20,9 +20,10 @@ from fogp2p.tasks import open_tasks
 
 from .config import LATE_S, MISSES, SupervisorConfig
 from .errors import Drill, ServiceDown, ServiceFault
-from .machine import Cancel, Changed, End, Failure, Group, Leave, Start, State, Stuck, Tree
+from .machine import Tree
 from .service import Probe, Service
 from .status import GroupStatus, ServiceStatus, hint_of
+from .values import Cancel, Changed, End, Failure, Group, Leave, Start, State, Stuck
 
 __all__ = ["Supervisor", "open_services"]
 

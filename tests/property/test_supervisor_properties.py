@@ -14,7 +14,8 @@ from hypothesis.stateful import (
 )
 
 from fogp2p.supervisor import State
-from fogp2p.supervisor.machine import (
+from fogp2p.supervisor.machine import Tree
+from fogp2p.supervisor.values import (
     Cancel,
     Changed,
     End,
@@ -23,7 +24,6 @@ from fogp2p.supervisor.machine import (
     Plan,
     Start,
     Stuck,
-    Tree,
 )
 
 READY_S, STOP_S = 5.0, 2.0
@@ -214,5 +214,5 @@ class Faults(RuleBasedStateMachine):
 
 def test_order_is_kept_and_nothing_else_is_touched() -> None:
     run_state_machine_as_test(
-        Faults, settings=settings(max_examples=150, stateful_step_count=40, deadline=None)
+        Faults, settings=settings(max_examples=100, stateful_step_count=40, deadline=None)
     )

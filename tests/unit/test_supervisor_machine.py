@@ -6,7 +6,8 @@ import pytest
 
 from fogp2p.errors import LocalProtocolError
 from fogp2p.supervisor import Group, State, SupervisorConfig
-from fogp2p.supervisor.machine import (
+from fogp2p.supervisor.machine import Tree
+from fogp2p.supervisor.values import (
     TRANSITIONS,
     Cancel,
     Changed,
@@ -18,7 +19,6 @@ from fogp2p.supervisor.machine import (
     Plan,
     Start,
     Stuck,
-    Tree,
 )
 
 
