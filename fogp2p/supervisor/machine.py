@@ -74,6 +74,7 @@ class _Record:
     last_failure: str = ""
     failures: deque[float] = field(default_factory=deque)  # those within the window
     streak: int = 0  # failures since it was steady
+    up_since: float = math.inf  # ready again after its last failure; stops for others do not count
     retry_at: float = math.inf
 
     @property
@@ -128,6 +129,7 @@ class Tree:
         record = self._records[name]
         if record.state is State.STARTING:
             record.was_ready, record.deadline = True, math.inf
+            record.up_since = min(record.up_since, now)
             self._move(record, Event.OPENED, now, "")
             self._advance(now)
 
@@ -364,7 +366,9 @@ class Tree:
     # --- failure ---------------------------------------------------------------------------------
 
     def _count(self, record: _Record, failure: Failure, now: float) -> None:
-        record.last_failure = failure.reason
+        if now - record.up_since >= self.config.steady_s:
+            record.streak = 0
+        record.last_failure, record.up_since = failure.reason, math.inf
         record.failures.append(now)
         _forget(record.failures, now - self.config.loop_window_s)
 
@@ -454,8 +458,6 @@ class Tree:
 
     def _move(self, record: _Record, event: Event, now: float, reason: str) -> None:
         before = record.state
-        if before is State.READY and now - record.since >= self.config.steady_s:
-            record.streak = 0
         record.state, record.since, record.reason = TRANSITIONS[before][event], now, reason
         name = record.plan.name
         self._output.append(Changed(name, before, record.state, reason, self.restarts(name)))
