@@ -463,6 +463,8 @@ class Tree:
         self._output.append(Changed(name, before, record.state, reason, self.restarts(name)))
 
     def _check(self, plan: Plan) -> None:
+        if self._closing:
+            raise _wrong(f"service {plan.name} comes too late: everything stops")
         if plan.name in self._records:
             raise _wrong(f"service {plan.name} is declared twice")
         if len(self._records) >= MAX_SERVICES:

@@ -315,6 +315,9 @@ def test_plans_that_do_not_fit_are_refused() -> None:
         tree.add(plan(f"n{number}"), 0)
     with pytest.raises(LocalProtocolError, match="at most 100"):
         tree.add(plan("one too many"), 0)
+    tree.stop(0)
+    with pytest.raises(LocalProtocolError, match="too late"):
+        tree.add(plan("late"), 0)
 
 
 def test_stops_for_others_do_not_count_against_a_steady_service() -> None:
