@@ -407,7 +407,7 @@ async def test_a_thousand_faults(
         harm = Harm(supervisor, news)
         for _ in range(1_000):
             name, kind = source.choice(list(parts)), source.choice(KINDS)
-            await trio.sleep(source.uniform(0.0, 4.0))
+            await trio.sleep(source.uniform(0.0, 8.0))
             assert all_ready(supervisor)
             log.clear()
             allowed = {name, *above[name]}
