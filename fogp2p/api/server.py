@@ -36,7 +36,7 @@ async def serve_api(
     listener = _bind(path)
     try:
         settings = HypercornConfig()
-        settings.bind = [f"fd://{listener.fileno()}"]
+        settings.bind = [f"fd://{listener.detach()}"]  # it is closed there
         settings.accesslog = None
         settings.errorlog = None
         settings.graceful_timeout = GRACE_S

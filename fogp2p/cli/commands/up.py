@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 
 import click
 import trio
 
 from fogp2p import __version__
 from fogp2p.api import serve_api
+from fogp2p.api.service import api_service
 from fogp2p.cli.logs import start_logging
 from fogp2p.cli.output import Output
 from fogp2p.cli.settings import load, set_option
@@ -54,10 +56,11 @@ async def _run(
         open_tasks() as signals,
     ):
         signals.start_soon(_stop_on_signal, node)
-        async with open_tasks() as serving:  # ends by itself, its last answers sent
-            await serving.start(serve_api, node, loaded, paths.socket)
-            _greet(output, node, paths, new, trio.current_time() - started)
-            _tell_ready(ready_fd, node)
+        serve = partial(serve_api, node, loaded, paths.socket)
+        await node.add_service(api_service(serve, node.stopping, paths.socket))
+        _greet(output, node, paths, new, trio.current_time() - started)
+        _tell_ready(ready_fd, node)
+        await node.stopping.wait()
         signals.cancel_scope.cancel()
     output.say("stopped")
 
