@@ -3,7 +3,7 @@
 Reference for people: docs/reference/api.md, made from the table of operations in `routes`.
 """
 
-from .context import ApiNode, ConfigFile, Context, ServiceState, ServiceTree
+from .context import ApiNode, ConfigFile, Context
 from .operations import Call, Operation, Reply
 from .page import page_routes
 from .scopes import Scope
@@ -17,8 +17,6 @@ __all__ = [
     "Operation",
     "Reply",
     "Scope",
-    "ServiceState",
-    "ServiceTree",
     "page_routes",
     "serve_api",
     "serve_context",

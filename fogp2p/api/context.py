@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,7 @@ from fogp2p.eventlog import EventLog
 from fogp2p.ids import PeerId
 from fogp2p.node import NodeStatus, PeerStatus
 from fogp2p.protocols.echo import EchoResult
+from fogp2p.supervisor import GroupStatus, ServiceStatus
 
 from .events import Subscribers
 from .metrics import Metrics
@@ -26,8 +27,6 @@ __all__ = [
     "ConfigFile",
     "Context",
     "Load",
-    "ServiceState",
-    "ServiceTree",
 ]
 
 
@@ -53,33 +52,15 @@ class ApiNode(Protocol):
         self, peer: PeerId, messages: Sequence[bytes], *, deadline: float
     ) -> EchoResult: ...
 
-    def stop(self) -> None: ...
+    def services(self) -> tuple[ServiceStatus, ...]: ...
 
-
-class ServiceState(Protocol):
-    """One service of the peer. `state` is a word such as running, restarting, failed, stopped."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def state(self) -> str: ...
-
-    @property
-    def restarts(self) -> int: ...
-
-    @property
-    def problem(self) -> str: ...
-
-
-class ServiceTree(Protocol):
-    """The peer's supervised services. Unknown names raise LocalProtocolError."""
-
-    def services(self) -> Sequence[ServiceState]: ...
+    def groups(self) -> tuple[GroupStatus, ...]: ...
 
     async def restart_service(self, name: str) -> None: ...
 
     async def crash_service(self, name: str) -> None: ...
+
+    def stop(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +88,7 @@ class Context:
 
     node: ApiNode
     loaded: Loaded
-    services: ServiceTree | None = None
     config_file: ConfigFile | None = None
-    not_ready: Callable[[], Sequence[str]] = tuple
-    """Why this peer is not ready for work; nothing when it is."""
     url: str = ""
     """Where a browser reaches the API; empty when it has no TCP door."""
     tokens: Tokens = field(default_factory=Tokens)

@@ -18,7 +18,9 @@ from fogp2p.errors import (
     TransportError,
 )
 from fogp2p.schema import about, answer, named
+from fogp2p.supervisor import ServiceDown
 
+from .config import RETRY_AFTER_S
 from .errors import ApiError, MethodNotAllowed
 
 __all__ = ["MEDIA", "Problem", "problem_response", "status_of"]
@@ -33,6 +35,7 @@ _STATUS: Final[tuple[tuple[type[FogError], int], ...]] = (
     (TransportError, 502),
     (RemoteProtocolError, 502),
     (LimitExceeded, 503),
+    (ServiceDown, 503),
 )
 
 
@@ -62,6 +65,8 @@ def problem_response(exc: FogError) -> Response:
     """The whole answer."""
     status = status_of(exc)
     retry = exc.retry_after_s if isinstance(exc, ApiError) else None
+    if status == 503 and retry is None:  # a bound or a part that is down: both pass
+        retry = RETRY_AFTER_S
     headers = {}
     if retry is not None:
         headers["Retry-After"] = str(max(1, round(retry)))

@@ -20,7 +20,7 @@ from fogp2p.tasks import open_tasks
 from .app import make_app
 from .config import MAX_CONNECTIONS
 from .connection import Connections
-from .context import ApiNode, ConfigFile, Context, ServiceTree
+from .context import ApiNode, ConfigFile, Context
 from .front import Front
 from .gate import Door
 from .routes import all_operations
@@ -39,7 +39,6 @@ async def serve_api(
     config_file: Path | None = None,
     environ: Mapping[str, str] | None = None,
     flags: Sequence[str] = (),
-    services: ServiceTree | None = None,
     pages: Sequence[BaseRoute] = (),
     task_status: trio.TaskStatus[Context] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -55,7 +54,7 @@ async def serve_api(
     file = None
     if config_file is not None:
         file = ConfigFile(config_file, dict(environ or {}), tuple(flags))
-    context = Context(node, loaded, services=services, config_file=file)
+    context = Context(node, loaded, config_file=file)
     await serve_context(context, path, pages=pages, task_status=task_status)
 
 

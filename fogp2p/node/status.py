@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fogp2p.schema import named
+from fogp2p.supervisor import GroupStatus, ServiceStatus
 
-__all__ = ["DiscoveryStatus", "NodeStatus", "PeerStatus", "Peers", "explain"]
+from .health import Health, Reason, ServiceCounts
+
+__all__ = ["DiscoveryStatus", "NodeStatus", "PeerStatus", "Peers", "Services", "explain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,15 @@ class Peers:
     peers: tuple[PeerStatus, ...]
 
 
+@named("services/1")
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of this peer in an order of starting, and their groups, parents first."""
+
+    services: tuple[ServiceStatus, ...]
+    groups: tuple[GroupStatus, ...]
+
+
 @named("status/1")
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
@@ -64,6 +76,10 @@ class NodeStatus:
     echo_bytes: int
     why: str
     """Why there are no peers, or fewer than wanted; empty when there is nothing to explain."""
+    health: Health
+    reasons: tuple[Reason, ...]
+    """Why the health is not ok."""
+    services: ServiceCounts
 
 
 def explain(

@@ -7,38 +7,46 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import trio
 from starlette.types import ASGIApp, Message
 
-from fogp2p.api import Context, ServiceState
+from fogp2p.api import Context
 from fogp2p.api.app import make_app
 from fogp2p.api.front import Front
 from fogp2p.api.gate import Door
 from fogp2p.api.routes import all_operations
 from fogp2p.config import Config, Loaded
 from fogp2p.environment import Environment
-from fogp2p.errors import DeadlineExceeded, LocalProtocolError
+from fogp2p.errors import DeadlineExceeded
 from fogp2p.eventlog import EventLog
 from fogp2p.ids import PeerId, Version
 from fogp2p.node import NodeStatus, PeerStatus
+from fogp2p.node.health import count, health_of, reasons_of
 from fogp2p.protocols.echo import EchoResult
+from fogp2p.supervisor import GroupStatus, ServiceStatus, State
 
-__all__ = ["Answer", "Doors", "StandInNode", "StandInService", "ask"]
+__all__ = ["Answer", "Doors", "StandInNode", "ask"]
 
 ADA = PeerId.from_ed25519(bytes(32))
 
 
-@dataclass(slots=True)
-class StandInService:
-    """A service that is as it is told to be."""
-
-    name: str
-    state: str = "running"
-    restarts: int = 0
-    problem: str = ""
+def _service(name: str) -> ServiceStatus:
+    return ServiceStatus(
+        name=name,
+        group="",
+        state=State.READY,
+        essential=name == "host",
+        needs=(),
+        wants=(),
+        since_s=1.0,
+        restarts=0,
+        last_failure="",
+        retry_in_s=None,
+        why="",
+    )
 
 
 class StandInNode:
@@ -49,7 +57,7 @@ class StandInNode:
         self.event_log = EventLog(environment.clock)
         self.stopping = trio.Event()
         self.agent = agent
-        self.tree = [StandInService("mdns"), StandInService("dht")]
+        self.tree = {name: _service(name) for name in ("host", "mdns")}
         self.slow = False
         """When set, a ping takes until its deadline."""
 
@@ -69,6 +77,9 @@ class StandInNode:
             echo_messages=0,
             echo_bytes=0,
             why="",
+            health=health_of(self.services()),
+            reasons=reasons_of(self.services()),
+            services=count(self.services()),
         )
 
     def peers(self) -> tuple[PeerStatus, ...]:
@@ -100,20 +111,17 @@ class StandInNode:
     def stop(self) -> None:
         self.stopping.set()
 
-    def services(self) -> Sequence[ServiceState]:
-        return self.tree
+    def services(self) -> tuple[ServiceStatus, ...]:
+        return tuple(self.tree.values())
+
+    def groups(self) -> tuple[GroupStatus, ...]:
+        return ()
 
     async def restart_service(self, name: str) -> None:
-        self._named(name).restarts += 1
+        self.tree[name] = replace(self.tree[name], restarts=self.tree[name].restarts + 1)
 
     async def crash_service(self, name: str) -> None:
-        self._named(name).state = "failed"
-
-    def _named(self, name: str) -> StandInService:
-        for each in self.tree:
-            if each.name == name:
-                return each
-        raise LocalProtocolError("no such service", code="service")
+        self.tree[name] = replace(self.tree[name], state=State.FAILED, why="a drill")
 
 
 class Doors:
@@ -122,7 +130,7 @@ class Doors:
     def __init__(self, environment: Environment, **node: Any) -> None:
         self.node = StandInNode(environment, **node)
         origins = dict.fromkeys(dict(Config().items()), "default")
-        self.context = Context(self.node, Loaded(Config(), origins), services=self.node)
+        self.context = Context(self.node, Loaded(Config(), origins))
         app = make_app(all_operations(self.context))
         authorities = ("127.0.0.1:7461", "localhost:7461", "[::1]:7461")
         self.socket: ASGIApp = Front(app, Door("socket", ("localhost",), True), self.context)

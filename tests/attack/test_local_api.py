@@ -122,7 +122,7 @@ async def _running(tmp_path: Path) -> AsyncIterator[Running]:
     config = replace(Config(), api=replace(Config().api, tcp="127.0.0.1:0"))
     loaded = Loaded(config, dict.fromkeys(dict(config.items()), "default"))
     node = StandInNode(environment)
-    context = Context(node, loaded, services=node)
+    context = Context(node, loaded)
     async with trio.open_nursery() as nursery:
         await nursery.start(serve_context, context, tmp_path / "run" / "api.sock")
         yield Running(context, tmp_path / "run")

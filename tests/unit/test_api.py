@@ -11,7 +11,7 @@ import pytest
 import trio
 from openapi_spec_validator import validate
 
-from fogp2p.api import Operation, Scope, ServiceTree
+from fogp2p.api import Operation, Scope
 from fogp2p.api.config import MAX_REQUESTS, MAX_SESSIONS, MAX_TOKENS
 from fogp2p.api.errors import TooManyTokens
 from fogp2p.api.openapi import document_of, errors_of
@@ -200,19 +200,22 @@ async def test_a_crash_is_a_500_that_says_nothing_of_the_inside(
 
 
 async def test_services_can_be_restarted_and_drilled(doors: Doors) -> None:
-    tree: ServiceTree = doors.node
     assert (await ask(doors.socket, "GET", "/readyz")).json["ready"]
     answer = await ask(doors.socket, "POST", "/api/v1/services/mdns/restart", body={})
-    assert answer.status == 202 and tree.services()[0].restarts == 1
-    await ask(doors.socket, "POST", "/api/v1/services/dht/crash", body={})
+    assert answer.status == 202 and doors.node.services()[1].restarts == 1
+    await ask(doors.socket, "POST", "/api/v1/services/mdns/crash", body={})
+    assert (await ask(doors.socket, "GET", "/readyz")).status == 200  # degraded, and at work
+    await ask(doors.socket, "POST", "/api/v1/services/host/crash", body={})
     ready = await ask(doors.socket, "GET", "/readyz")
-    assert (ready.status, ready.json["reasons"]) == (503, ["service dht failed"])
+    assert ready.status == 503 and "host: failed: a drill" in ready.json["reasons"]
     assert (await ask(doors.socket, "GET", "/healthz")).status == 200
     text = (await ask(doors.socket, "GET", "/metrics")).body.decode()
-    assert 'fogp2p_service_up{service="dht"} 0.0' in text
+    assert 'fogp2p_service_up{service="host"} 0.0' in text
     assert 'fogp2p_service_restarts{service="mdns"} 1.0' in text
     assert 'fogp2p_api_requests_total{method="GET",route="/readyz",status="503"} 1.0' in text
     assert "process_resident_memory_bytes" in text and "fogp2p_event_loop_lag_seconds" in text
+    doors.node.stop()
+    assert (await ask(doors.socket, "GET", "/readyz")).json["reasons"] == ["the peer is stopping"]
 
 
 async def test_past_the_bound_of_requests_comes_503_and_then_recovery(

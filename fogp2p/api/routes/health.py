@@ -13,14 +13,16 @@ from fogp2p.api.metrics import Metrics, Sight
 from fogp2p.api.openapi import document_of
 from fogp2p.api.operations import PREFIX, Call, Operation, Reply
 from fogp2p.api.scopes import Scope
+from fogp2p.node import Health
 from fogp2p.schema import about, named
+from fogp2p.supervisor import State
 
 __all__ = ["document", "routes"]
 
 
 @named("health/1")
 @dataclass(frozen=True, slots=True)
-class Health:
+class Alive:
     """The process lives and its loop turns."""
 
     version: str
@@ -39,8 +41,8 @@ def routes(context: Context) -> Sequence[Operation]:
     """The three that watchers ask."""
     context.metrics.look_at(lambda: _look(context))
 
-    async def healthz(call: Call) -> Health:
-        return Health(__version__)
+    async def healthz(call: Call) -> Alive:
+        return Alive(__version__)
 
     async def readyz(call: Call) -> Reply:
         reasons = tuple(_reasons(context))
@@ -57,7 +59,7 @@ def routes(context: Context) -> Sequence[Operation]:
             summary="Whether the process lives. No token, no data.",
             scope=Scope.OPEN,
             handler=healthz,
-            answer=Health,
+            answer=Alive,
         ),
         Operation(
             method="GET",
@@ -99,16 +101,18 @@ def document(operations: Sequence[Operation]) -> Operation:
 
 
 def _reasons(context: Context) -> Sequence[str]:
+    """Not ready while stopping, and while an essential part is down; degraded is ready."""
     if context.node.stopping.is_set():
         return ("the peer is stopping",)
-    services = context.services.services() if context.services is not None else ()
-    failed = [f"service {each.name} {each.state}" for each in services if each.state != "running"]
-    return (*failed, *context.not_ready())
+    status = context.node.status()
+    if status.health is not Health.FAILING:
+        return ()
+    found = [f"{each.subject}: {each.happened}" for each in status.reasons]
+    return found or ("the peer is starting",)
 
 
 def _look(context: Context) -> Sight:
     status = context.node.status()
-    services = context.services.services() if context.services is not None else ()
     return Sight(
         peers_connected=status.peers_connected,
         peers_agreed=status.peers_agreed,
@@ -118,5 +122,8 @@ def _look(context: Context) -> Sight:
         uptime_s=status.uptime_s,
         last_event=context.node.event_log.last,
         subscribers=context.subscribers.count,
-        services=[(each.name, each.state == "running", each.restarts) for each in services],
+        services=[
+            (each.name, each.state is State.READY, each.restarts)
+            for each in context.node.services()
+        ],
     )

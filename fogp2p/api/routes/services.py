@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from fogp2p.api.context import Context, ServiceTree
+from fogp2p.api.context import Context
 from fogp2p.api.errors import NotFound
 from fogp2p.api.operations import PREFIX, Call, Operation
 from fogp2p.api.scopes import Scope
-from fogp2p.schema import about, named
+from fogp2p.node import Services
+from fogp2p.schema import named
 
 __all__ = ["routes"]
 
 _NAME = {"name": "A service, as `GET /api/v1/services` has it."}
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceAnswer:
-    """One service."""
-
-    name: str
-    state: str = field(metadata=about("Such as running, restarting, failed, stopped."))
-    restarts: int
-    problem: str = field(metadata=about("Why it does not run, or ended last; may be empty."))
-
-
-@named("services/1")
-@dataclass(frozen=True, slots=True)
-class Services:
-    """All services, in their order of start. Empty when this peer has no service tree."""
-
-    services: tuple[ServiceAnswer, ...]
 
 
 @named("service-asked/1")
@@ -47,17 +30,16 @@ def routes(context: Context) -> Sequence[Operation]:
     """Listing, restart, crash."""
 
     async def services(call: Call) -> Services:
-        tree = context.services
-        return Services(tuple(_shown(tree)) if tree is not None else ())
+        return Services(context.node.services(), context.node.groups())
 
     async def restart(call: Call) -> Asked:
-        tree, name = _named(context, call)
-        await tree.restart_service(name)
+        name = _named(context, call)
+        await context.node.restart_service(name)
         return Asked(name, "restart")
 
     async def crash(call: Call) -> Asked:
-        tree, name = _named(context, call)
-        await tree.crash_service(name)
+        name = _named(context, call)
+        await context.node.crash_service(name)
         return Asked(name, "crash")
 
     return (
@@ -65,7 +47,7 @@ def routes(context: Context) -> Sequence[Operation]:
             method="GET",
             path=f"{PREFIX}/services",
             name="services",
-            summary="The peer's services: state, restarts, problems.",
+            summary="The peer's services and their groups: state, restarts, problems.",
             scope=Scope.READ,
             handler=services,
             answer=Services,
@@ -97,15 +79,8 @@ def routes(context: Context) -> Sequence[Operation]:
     )
 
 
-def _shown(tree: ServiceTree) -> list[ServiceAnswer]:
-    return [
-        ServiceAnswer(each.name, each.state, each.restarts, each.problem)
-        for each in tree.services()
-    ]
-
-
-def _named(context: Context, call: Call) -> tuple[ServiceTree, str]:
-    name, tree = call.path["name"], context.services
-    if tree is None or name not in (each.name for each in tree.services()):
+def _named(context: Context, call: Call) -> str:
+    name = call.path["name"]
+    if name not in (each.name for each in context.node.services()):
         raise NotFound(f"no service has the name {name[:40]!r}", hint="GET /api/v1/services")
-    return tree, name
+    return name

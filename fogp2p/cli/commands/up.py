@@ -11,6 +11,7 @@ import trio
 
 from fogp2p import __version__
 from fogp2p.api import serve_api
+from fogp2p.api.service import api_service
 from fogp2p.cli.logs import start_logging
 from fogp2p.cli.output import Output
 from fogp2p.cli.settings import load, set_option
@@ -60,13 +61,19 @@ async def _run(
         open_tasks() as signals,
     ):
         signals.start_soon(_stop_on_signal, node)
-        async with open_tasks() as serving:  # ends by itself, its last answers sent
-            serve = partial(
-                serve_api, config_file=paths.config, environ=dict(os.environ), flags=flags
-            )
-            api = await serving.start(serve, node, loaded, paths.socket)
-            _greet(output, node, paths, new, trio.current_time() - started, api.url)
-            _tell_ready(ready_fd, node)
+        serve = partial(
+            serve_api,
+            node,
+            loaded,
+            paths.socket,
+            config_file=paths.config,
+            environ=dict(os.environ),
+            flags=flags,
+        )
+        api = await node.add_service(api_service(serve, node.stopping, paths.socket))
+        _greet(output, node, paths, new, trio.current_time() - started, api.url)
+        _tell_ready(ready_fd, node)
+        await node.stopping.wait()
         signals.cancel_scope.cancel()
     output.say("stopped")
 
