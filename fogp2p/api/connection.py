@@ -201,6 +201,7 @@ class _Server(TCPServer):
                 self.protocol = protocol
                 await self.idle_task.restart(tasks, self._idle_timeout)
                 await self._read_data()
+                await self.idle_task.stop()  # it would wait on for a client that has gone
         except OSError:
             return
         finally:

@@ -108,8 +108,6 @@ class Feed:
 
     async def next(self) -> list[dict[str, Any]]:
         """Some events, at least one number later. Raises TooSlow."""
-        if self.last == self._log.last:
-            self._caught_up = self._clock.monotonic()
         found: list[dict[str, Any]] = []
         await trio.lowlevel.checkpoint()
         while True:
@@ -119,7 +117,10 @@ class Feed:
             self.last = item.last if isinstance(item, Missed) else item.id
             if isinstance(item, Missed) or self._wants(item.type):
                 found.append(envelope(item, self._clock))
-            if self.last == self._log.last or len(found) >= EVENTS_PER_WRITE:
+            if self.last == self._log.last:
+                self._caught_up = self._clock.monotonic()
+                return found
+            if len(found) >= EVENTS_PER_WRITE:
                 return found
 
     def _wants(self, type: str) -> bool:

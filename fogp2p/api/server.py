@@ -71,10 +71,13 @@ async def serve_context(
     async with AsyncExitStack() as stack:
         listener = _bind_socket(path)
         stack.callback(path.unlink, missing_ok=True)
+        stack.callback(listener.close)
         doors = [_door(listener, Door("socket", SOCKET_AUTHORITIES, trusted=True), app, context)]
         wanted = context.loaded.config.api.tcp
         if wanted:
             sockets = _bind_tcp(wanted)
+            for each in sockets:
+                stack.callback(each.close)
             port = sockets[0].getsockname()[1]
             context.url = f"http://{_bracketed(sockets[0].getsockname()[0])}:{port}/"
             for each in sockets:
