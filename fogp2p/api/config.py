@@ -4,13 +4,14 @@ from typing import Final
 
 # --- connections and requests ---------------------------------------------------------------------
 
-# A thousand programs of one owner with a kept connection each (the load we promise), and room for
-# event streams. A connection costs about 30 kB; a process may open 1,024 files by default, and
-# `fogp2p up` says so when the system allows fewer.
-MAX_CONNECTIONS: Final = 1_100
-# Requests being answered at the same time: at 1 ms each more only wait, and a wait of over a second
-# is worse for everybody than an honest 503.
-MAX_REQUESTS: Final = 256
+# A thousand programs of one owner with a kept connection each (the load we promise), event streams,
+# and a few more who are told to come back. A connection costs about 30 kB and one open file:
+# `fogp2p up` raises the process's limit of those, and says so when the system forbids it.
+MAX_CONNECTIONS: Final = 1_200
+# Requests being answered at the same time: one of each of the thousand. An answer takes a
+# millisecond or two of the processor, so the last of them waits a second or two; more would only
+# wait longer.
+MAX_REQUESTS: Final = 1_000
 # What a client is told to wait after a 503.
 RETRY_AFTER_S: Final = 1
 # Requests that are being answered get this long when the peer stops.

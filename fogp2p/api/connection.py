@@ -53,12 +53,16 @@ _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
     b"content-length: 0\r\nconnection: close\r\nretry-after: %d\r\n\r\n" % RETRY_AFTER_S
 )
+# Asked by those who watch over the process, most of all when it is busy.
+_ALWAYS = (b"GET /healthz ", b"GET /readyz ")
 
 
 class Connections:
     """All connections of one peer's API, through whatever door."""
 
-    def __init__(self, *, limit: int = MAX_CONNECTIONS) -> None:
+    def __init__(self, turn_away: Callable[[], bytes], *, limit: int = MAX_CONNECTIONS) -> None:
+        """`turn_away`: a whole 503 while the API is too busy for another request, else nothing."""
+        self._turn_away = turn_away
         self._limit = limit
         self._open: set[_Patient] = set()
         self._empty = trio.Event()
@@ -110,7 +114,7 @@ class Connections:
             return
         self._open.add(stream)
         try:
-            server = _Server(_Adapter(app), self._settings, self._context, stream)
+            server = _Server(_Adapter(app), self._settings, self._context, stream, self._turn_away)
             failure = await contained(server.run)
             if failure is not None:
                 _LOG.error("connection_failed", exc_info=failure)
@@ -178,8 +182,14 @@ class _Server(TCPServer):
     """One connection, HTTP/1.1 only."""
 
     def __init__(
-        self, app: Any, settings: HypercornConfig, context: WorkerContext, stream: _Patient
+        self,
+        app: Any,
+        settings: HypercornConfig,
+        context: WorkerContext,
+        stream: _Patient,
+        turn_away: Callable[[], bytes],
     ) -> None:
+        self._turn_away = turn_away
         stand_in: Any = stream  # hypercorn names a TLS stream and uses what any stream has
         super().__init__(app, settings, context, ConnectionState({}), stand_in)
 
@@ -206,6 +216,40 @@ class _Server(TCPServer):
             return
         finally:
             await self._close()
+
+    async def _read_data(self) -> None:
+        while True:
+            try:
+                data = bytes(await self.stream.receive_some(_READ_BYTES))
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                break
+            refusal = self._turn_away()
+            if refusal and self._begins_plain_get(data):
+                # Without parsing: turning away must cost far less than answering, or the busy
+                # would do nothing else.
+                await self.protocol_send(RawData(refusal))
+                continue
+            await self.protocol.handle(RawData(data))
+            if not data:
+                break
+        await self.protocol.handle(Closed())
+
+    def _begins_plain_get(self, data: bytes) -> bool:
+        """Whether `data` is one whole request without a body, and nothing is under way."""
+        http: Any = self.protocol
+        idle = http.stream is None and isinstance(http.connection, h11.Connection)
+        return (
+            idle
+            and data.startswith(b"GET ")
+            and not data.startswith(_ALWAYS)
+            and data.find(b"\r\n\r\n") == len(data) - 4
+            and not http.connection.trailing_data[0]
+            and not any(name in data.lower() for name in _NOT_PLAIN)
+        )
+
+
+_READ_BYTES = 65_536
+_NOT_PLAIN = (b"\ncontent-length", b"\ntransfer-encoding", b"\nupgrade", b"\nconnection")
 
 
 class _Http(H11Protocol):

@@ -15,7 +15,7 @@ from .gate import Caller, Door, Headers, identify
 from .operations import UNSAFE
 from .problem import problem_response
 
-__all__ = ["CSP", "Front", "slow_down"]
+__all__ = ["CSP", "Front", "slow_down", "turned_away"]
 
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -69,7 +69,7 @@ class Front:
             await self._app(scope, receive, send)
             return
         if self._load.busy >= MAX_REQUESTS and scope["path"] not in _ALWAYS:
-            raise Overloaded(f"{MAX_REQUESTS} requests are being answered already")
+            raise _too_busy()
         self._load.busy += 1
         send.on_stream = self._not_busy
         try:
@@ -125,6 +125,28 @@ async def slow_down(context: Context) -> None:
         await trio.sleep(BAD_TOKEN_DELAY_S)
     finally:
         load.delayed -= 1
+
+
+def turned_away(context: Context) -> bytes:
+    """A whole 503 for whoever comes while as much as we can do is under way, else nothing."""
+    if context.load.busy < MAX_REQUESTS:
+        return b""
+    context.metrics.requests.labels("GET", "other", 503).inc()
+    return _TURNED_AWAY
+
+
+def _rendered() -> bytes:
+    made = problem_response(_too_busy())
+    headers = [*made.raw_headers, *_HEADERS]
+    lines = [b"HTTP/1.1 503 ", *(b"%s: %s" % each for each in headers)]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + bytes(made.body)
+
+
+def _too_busy() -> Overloaded:
+    return Overloaded(f"{MAX_REQUESTS} requests are being answered already")
+
+
+_TURNED_AWAY: Final = _rendered()
 
 
 class _Sending:

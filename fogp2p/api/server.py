@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -21,7 +22,7 @@ from .app import make_app
 from .config import MAX_CONNECTIONS
 from .connection import Connections
 from .context import ApiNode, ConfigFile, Context
-from .front import Front
+from .front import Front, turned_away
 from .gate import Door
 from .routes import all_operations
 from .scopes import Scope
@@ -88,7 +89,8 @@ async def serve_context(
         tasks = await stack.enter_async_context(open_tasks())
         tasks.start_soon(context.metrics.sample_lag)
         async with open_tasks() as serving:  # ends by itself, its last answers sent
-            await serving.start(Connections().serve, doors, stopping)
+            connections = Connections(partial(turned_away, context))
+            await serving.start(connections.serve, doors, stopping)
             task_status.started(context)
         tasks.cancel_scope.cancel()
 

@@ -19,7 +19,7 @@ import trio
 from fogp2p import client as client_module
 from fogp2p.api import Context, page_routes, serve_context
 from fogp2p.api import connection as connection_module
-from fogp2p.api.config import BEHIND_S, HEARTBEAT_S, MAX_SUBSCRIBERS
+from fogp2p.api.config import BEHIND_S, HEARTBEAT_S, MAX_REQUESTS, MAX_SUBSCRIBERS
 from fogp2p.api.events import EventStream, Feed, Subscribers, TooSlow
 from fogp2p.api.front import CSP
 from fogp2p.client import Client, NotRunning, PeerSaid, UntrustedFile
@@ -248,26 +248,50 @@ def test_the_client_survives_what_is_no_peer(tmp_path: Path) -> None:
 async def test_stopping_answers_what_is_under_way_and_waits_for_nobody(tmp_path: Path) -> None:
     node = StandInNode(real_environment())
     node.slow = True
-    stuck = trio.Event()
-    async with trio.open_nursery() as nursery:
-        async with _serving(tmp_path, node=node):
-            streams = [await trio.open_unix_socket(tmp_path / "api.sock") for _ in range(3)]
-            events, ping, _ = streams
-            await events.send_all(b"GET /api/v1/events?since=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert (await events.receive_some(15)).startswith(b"HTTP/1.1 200")
-            body = json.dumps({"timeout_s": 60}).encode()
-            head = f"POST /api/v1/peers/{ADA}/ping HTTP/1.1\r\nHost: localhost\r\n"
-            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-            await ping.send_all(head.encode() + body)
-            for _ in range(400):  # far more than a socket's buffers hold, read by nobody
-                node.event_log.record("peer.connected", {"padding": "x" * 10_000})
-            began = trio.current_time()
-        assert trio.current_time() - began < 5
-        for stream in streams:
-            await stream.aclose()
-        stuck.set()
-        nursery.cancel_scope.cancel()
+    async with _serving(tmp_path, node=node):
+        streams = [await trio.open_unix_socket(tmp_path / "api.sock") for _ in range(3)]
+        events, ping, _ = streams
+        await events.send_all(b"GET /api/v1/events?since=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await events.receive_some(15)).startswith(b"HTTP/1.1 200")
+        body = json.dumps({"timeout_s": 60}).encode()
+        head = f"POST /api/v1/peers/{ADA}/ping HTTP/1.1\r\nHost: localhost\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        await ping.send_all(head.encode() + body)
+        for _ in range(400):  # far more than a socket's buffers hold, read by nobody
+            node.event_log.record("peer.connected", {"padding": "x" * 10_000})
+        began = trio.current_time()
+    assert trio.current_time() - began < 5
+    for stream in streams:
+        await stream.aclose()
     assert not (tmp_path / "api.sock").exists()
+
+
+async def test_the_busy_turn_away_without_parsing_and_answer_the_watchers(
+    tmp_path: Path,
+) -> None:
+    async with _serving(tmp_path) as context:
+        host = "Host: localhost\r\n\r\n"
+        async with await trio.open_unix_socket(tmp_path / "api.sock") as stream:
+
+            async def status(line: str, rest: str = host) -> bytes:
+                await stream.send_all(f"{line} HTTP/1.1\r\n{rest}".encode())
+                got = b""
+                with trio.fail_after(5):
+                    while not got.endswith(b"}"):
+                        got += await stream.receive_some(65536)
+                return got
+
+            context.load.busy = MAX_REQUESTS
+            got = await status("GET /api/v1/status")
+            assert got.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1" in got
+            assert b"FOG-API-013" in got and b"nosniff" in got
+            assert (await status("GET /healthz")).startswith(b"HTTP/1.1 200 ")
+            body = "Host: localhost\r\nContent-Length: 0\r\n\r\n"
+            assert (await status("POST /api/v1/stop", body)).startswith(b"HTTP/1.1 503 ")
+            context.load.busy = 0
+            assert (await status("GET /api/v1/status")).startswith(b"HTTP/1.1 200 ")
+        text = context.metrics.text().decode()
+        assert 'method="GET",route="other",status="503"} 1.0' in text
 
 
 async def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
