@@ -223,8 +223,7 @@ class _Server(TCPServer):
                 data = bytes(await self.stream.receive_some(_READ_BYTES))
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 break
-            refusal = self._turn_away()
-            if refusal and self._begins_plain_get(data):
+            if self._begins_plain_get(data) and (refusal := self._turn_away()):
                 # Without parsing: turning away must cost far less than answering, or the busy
                 # would do nothing else.
                 await self.protocol_send(RawData(refusal))
