@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -27,6 +28,7 @@ from fogp2p.config import Config, Loaded
 from fogp2p.environment import DiskError, real_environment
 from fogp2p.errors import ConfigError
 from fogp2p.eventlog import EventLog
+from fogp2p.node import NodeStatus
 from fogp2p.testing import sim_environment
 from fogp2p.testing.api import ADA, Doors, StandInNode, ask
 
@@ -292,6 +294,55 @@ async def test_the_busy_turn_away_without_parsing_and_answer_the_watchers(
             assert (await status("GET /api/v1/status")).startswith(b"HTTP/1.1 200 ")
         text = context.metrics.text().decode()
         assert 'method="GET",route="other",status="503"} 1.0' in text
+
+
+async def test_a_crash_is_a_500_that_says_nothing_of_the_inside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(StandInNode):
+        def status(self) -> NodeStatus:
+            raise ZeroDivisionError("secret detail")
+
+    async with _serving(tmp_path, node=Broken(real_environment())) as context:
+        client = Client(tmp_path / "api.sock")
+        for _ in range(3):
+            with pytest.raises(PeerSaid) as caught:
+                await trio.to_thread.run_sync(client.get, "status")
+            assert (caught.value.status, caught.value.code) == (500, "FOG-API-018")
+            assert "secret" not in str(caught.value) + caught.value.hint
+        assert (await trio.to_thread.run_sync(client.get, "peers"))["peers"]
+    assert context.load.busy == 0
+    assert "secret detail" in caplog.text and "Traceback" in caplog.text
+
+
+async def test_a_thousand_programs_keep_their_connections(tmp_path: Path) -> None:
+    users = 1_000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2 * users + 300:
+        pytest.skip(f"this system allows {hard} open files; both ends of 1,000 need more")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * users + 300), hard))
+    statuses: list[bytes] = []
+    request = b"GET /api/v1/peers HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+    async def use(stream: trio.SocketStream) -> None:
+        async with stream:
+            for _ in range(2):
+                await stream.send_all(request)
+                got = b""
+                while not got.endswith(b"}]}"):
+                    got += await stream.receive_some(65536)
+                statuses.append(got[9:12])
+
+    try:
+        async with _serving(tmp_path):
+            kept = [await trio.open_unix_socket(tmp_path / "api.sock") for _ in range(users)]
+            with trio.fail_after(60):
+                async with trio.open_nursery() as nursery:
+                    for stream in kept:
+                        nursery.start_soon(use, stream)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert statuses == [b"200"] * (2 * users)
 
 
 async def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
