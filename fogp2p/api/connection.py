@@ -85,21 +85,33 @@ class Connections:
     ) -> None:
         """Accept and answer until `stopping`; then finish what is under way, within a second."""
         async with trio.open_nursery() as handling:
-            async with trio.open_nursery() as accepting:
-                for listener, app in doors:
-                    accepting.start_soon(self._accept, listener, app, handling)
-                task_status.started()
-                await stopping.wait()
-                accepting.cancel_scope.cancel()
-            await self._context.terminated.set()
-            for stream in [each for each in self._open if each.idle]:
-                await trio.aclose_forcefully(stream)
-            with trio.move_on_after(GRACE_S):
-                if self._open:
-                    await self._empty.wait()
-            for stream in list(self._open):
-                await trio.aclose_forcefully(stream)
-            handling.cancel_scope.cancel()
+            try:
+                await self._until_stopped(doors, stopping, handling, task_status)
+            finally:
+                # Closing wakes also those that write to a client which does not read.
+                for stream in list(self._open):
+                    stream.socket.close()
+                handling.cancel_scope.cancel()
+
+    async def _until_stopped(
+        self,
+        doors: list[tuple[trio.SocketListener, ASGIApp]],
+        stopping: trio.Event,
+        handling: trio.Nursery,
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        async with trio.open_nursery() as accepting:
+            for listener, app in doors:
+                accepting.start_soon(self._accept, listener, app, handling)
+            task_status.started()
+            await stopping.wait()
+            accepting.cancel_scope.cancel()
+        await self._context.terminated.set()
+        for stream in [each for each in self._open if each.idle]:
+            await trio.aclose_forcefully(stream)
+        with trio.move_on_after(GRACE_S):
+            if self._open:
+                await self._empty.wait()
 
     async def _accept(
         self, listener: trio.SocketListener, app: ASGIApp, handling: trio.Nursery

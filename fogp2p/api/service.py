@@ -19,6 +19,8 @@ __all__ = ["api_service"]
 # A hang is noticed within 5 s; each probe is a whole request.
 _PROBE_INTERVAL_S: Final = 2.0
 _PROBE_DEADLINE_S: Final = 1.5
+# With what these need and want, all parts of a node: the API tells of each of them.
+_AFTER: Final = ("ping", "echo", "gossip", "handlers", "connector")
 # The status line is all that counts.
 _MAX_BYTES: Final = 64
 _REQUEST: Final = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -41,9 +43,8 @@ def api_service(
             # Otherwise it ends by itself, its last answers sent.
 
     check = partial(_answers, socket)
-    return Service(
-        "api", opened, wants=("host",), probe=Probe(check, _PROBE_INTERVAL_S, _PROBE_DEADLINE_S)
-    )
+    probe = Probe(check, _PROBE_INTERVAL_S, _PROBE_DEADLINE_S)
+    return Service("api", opened, wants=_AFTER, probe=probe)
 
 
 async def _answers(socket: Path, _: object) -> None:

@@ -3,12 +3,13 @@
 Decision: docs/decisions/0006-supervisor.md.
 """
 
+from .child import open_child
 from .config import SupervisorConfig
 from .errors import Drill, ServiceDown, ServiceFault
-from .machine import Changed, Group, State
 from .runner import Supervisor, open_services
 from .service import Probe, Service, fixed, running
 from .status import GroupStatus, ServiceStatus, hint_of
+from .values import Changed, Group, State
 
 __all__ = [
     "Changed",
@@ -25,6 +26,7 @@ __all__ = [
     "SupervisorConfig",
     "fixed",
     "hint_of",
+    "open_child",
     "open_services",
     "running",
 ]

@@ -1,7 +1,7 @@
 """The decisions of the supervisor as a value: what happened goes in, what is to be done comes out.
 
-Theory of operation. Every service is in one state, and `TRANSITIONS` is all it may do. A service
-is *live* while its task runs (starting, ready, stopping). Two rules make the order:
+Theory of operation. Every service is in one state, and `values.TRANSITIONS` is all it may do. A
+service is *live* while its task runs (starting, ready, stopping). Two rules make the order:
 
 * it begins only when all it needs is ready, nothing it wants is about to be, and none of those
   that need it is live any more;
@@ -20,173 +20,34 @@ from __future__ import annotations
 import enum
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from fogp2p.errors import LocalProtocolError
 
 from .config import CANCEL_S, MAX_SERVICES, SupervisorConfig
+from .values import (
+    TRANSITIONS,
+    Cancel,
+    Changed,
+    End,
+    Event,
+    Failure,
+    Group,
+    Leave,
+    Output,
+    Plan,
+    Start,
+    State,
+    Stuck,
+)
 
-__all__ = [
-    "TRANSITIONS",
-    "Cancel",
-    "Changed",
-    "End",
-    "Event",
-    "Failure",
-    "Group",
-    "Leave",
-    "Output",
-    "Plan",
-    "Start",
-    "State",
-    "Stuck",
-    "Tree",
-]
+__all__ = ["Tree"]
 
-
-class State(enum.StrEnum):
-    """What a service is doing."""
-
-    WAITING = "waiting"  # for what it needs, or for its turn
-    STARTING = "starting"
-    READY = "ready"
-    STOPPING = "stopping"
-    BACKING_OFF = "backing-off"  # it failed and starts again soon
-    FAILED = "failed"  # it failed too often; now and then it is tried again
-    STOPPED = "stopped"  # for good
-
-
-class Event(enum.Enum):
-    """What happens to a service."""
-
-    BEGIN = enum.auto()  # its turn has come
-    OPENED = enum.auto()
-    HALT = enum.auto()  # it must end: it broke or hangs, what it needs went away, somebody asked
-    HALTED = enum.auto()  # it has ended through no fault of its own
-    BROKE = enum.auto()  # it has ended by a failure
-    GIVE_UP = enum.auto()  # by one failure too many, or with its group
-    RETRY = enum.auto()  # its pause is over
-    RETIRE = enum.auto()  # it has ended, and the tree ends
-
-
-TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = {
-    State.WAITING: {
-        Event.BEGIN: State.STARTING,
-        Event.GIVE_UP: State.FAILED,
-        Event.RETIRE: State.STOPPED,
-    },
-    State.STARTING: {
-        Event.OPENED: State.READY,
-        Event.HALT: State.STOPPING,
-        Event.BROKE: State.BACKING_OFF,
-        Event.GIVE_UP: State.FAILED,
-    },
-    State.READY: {Event.HALT: State.STOPPING},
-    State.STOPPING: {
-        Event.HALTED: State.WAITING,
-        Event.BROKE: State.BACKING_OFF,
-        Event.GIVE_UP: State.FAILED,
-        Event.RETIRE: State.STOPPED,
-    },
-    State.BACKING_OFF: {
-        Event.RETRY: State.WAITING,
-        Event.GIVE_UP: State.FAILED,
-        Event.RETIRE: State.STOPPED,
-    },
-    State.FAILED: {Event.RETRY: State.WAITING, Event.RETIRE: State.STOPPED},
-    State.STOPPED: {},
-}
 
 _LIVE: Final = frozenset({State.STARTING, State.READY, State.STOPPING})
 _PAUSED: Final = frozenset({State.BACKING_OFF, State.FAILED})
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What the tree knows of a service. `needs` and `wants` name services declared before it.
-
-    `essential`: its group cannot do without it. `ready_s`, `stop_s`: how long opening and an
-    orderly end may take.
-    """
-
-    name: str
-    group: str
-    needs: tuple[str, ...]
-    wants: tuple[str, ...]
-    essential: bool
-    ready_s: float
-    stop_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Services that belong together. `parent` is another group, or "" for the tree itself.
-
-    `essential`: the parent cannot do without it.
-    """
-
-    name: str
-    parent: str = ""
-    essential: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a service ended. `lasting`: trying again changes nothing, the owner must act."""
-
-    reason: str
-    lasting: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Open the service in a task of its own."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Let the service end in its own way."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """Cancel the service's task."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stuck:
-    """The service ignores cancellation: tell people; others go on without it."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The tree cannot do without service `name`, and it was given up: end with its failure."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """Service `name` is in another state now."""
-
-    name: str
-    before: State
-    after: State
-    reason: str
-    restarts: int
-
-
-Output = Start | Leave | Cancel | Stuck | End | Changed
 
 
 class _Asked(enum.IntEnum):
@@ -213,6 +74,7 @@ class _Record:
     last_failure: str = ""
     failures: deque[float] = field(default_factory=deque)  # those within the window
     streak: int = 0  # failures since it was steady
+    up_since: float = math.inf  # ready again after its last failure; stops for others do not count
     retry_at: float = math.inf
 
     @property
@@ -267,6 +129,7 @@ class Tree:
         record = self._records[name]
         if record.state is State.STARTING:
             record.was_ready, record.deadline = True, math.inf
+            record.up_since = min(record.up_since, now)
             self._move(record, Event.OPENED, now, "")
             self._advance(now)
 
@@ -503,7 +366,9 @@ class Tree:
     # --- failure ---------------------------------------------------------------------------------
 
     def _count(self, record: _Record, failure: Failure, now: float) -> None:
-        record.last_failure = failure.reason
+        if now - record.up_since >= self.config.steady_s:
+            record.streak = 0
+        record.last_failure, record.up_since = failure.reason, math.inf
         record.failures.append(now)
         _forget(record.failures, now - self.config.loop_window_s)
 
@@ -593,13 +458,13 @@ class Tree:
 
     def _move(self, record: _Record, event: Event, now: float, reason: str) -> None:
         before = record.state
-        if before is State.READY and now - record.since >= self.config.steady_s:
-            record.streak = 0
         record.state, record.since, record.reason = TRANSITIONS[before][event], now, reason
         name = record.plan.name
         self._output.append(Changed(name, before, record.state, reason, self.restarts(name)))
 
     def _check(self, plan: Plan) -> None:
+        if self._closing:
+            raise _wrong(f"service {plan.name} comes too late: everything stops")
         if plan.name in self._records:
             raise _wrong(f"service {plan.name} is declared twice")
         if len(self._records) >= MAX_SERVICES:

@@ -20,9 +20,10 @@ from fogp2p.tasks import open_tasks
 
 from .config import LATE_S, MISSES, SupervisorConfig
 from .errors import Drill, ServiceDown, ServiceFault
-from .machine import Cancel, Changed, End, Failure, Group, Leave, Start, State, Stuck, Tree
+from .machine import Tree
 from .service import Probe, Service
 from .status import GroupStatus, ServiceStatus, hint_of
+from .values import Cancel, Changed, End, Failure, Group, Leave, Start, State, Stuck
 
 __all__ = ["Supervisor", "open_services"]
 
@@ -215,7 +216,9 @@ class Supervisor:
             self._news.unpark_all()
 
     def _tell(self, change: Changed) -> None:
-        _LOG.info(
+        is_news = change.restarts or change.after in (State.BACKING_OFF, State.FAILED)
+        _LOG.log(
+            logging.INFO if is_news and not self.is_stopping else logging.DEBUG,
             "service_changed name=%s from=%s to=%s restarts=%d reason=%s",
             change.name,
             change.before,
@@ -259,32 +262,34 @@ class Supervisor:
                         raise Drill(f"{name}: {life.drill}", hint="the supervisor restarts it")
                 finally:
                     # No news to one that was told to end. Otherwise nobody may use it from now on.
-                    self._tree.breaking(name, "it ended by itself", trio.current_time())
+                    reason = life.drill or "it ended by itself"
+                    self._tree.breaking(name, reason, trio.current_time())
                     self._act()
 
     async def _watch_over(self, name: str, probe: Probe, value: Any) -> None:
-        missed = 0
+        missed, is_clear = 0, True
         while True:
-            if not missed:
+            if not missed and is_clear:
                 await trio.sleep(probe.interval_s)
-            problem = await self._ask(probe, value)
-            missed = missed + 1 if problem else 0
+            problem, is_clear = await self._ask(probe, value)
+            if is_clear:
+                missed = missed + 1 if problem else 0
             if missed >= MISSES:
                 self._tree.hung(name, problem, trio.current_time())
                 self._act()
                 await trio.sleep_forever()  # cancelled with the service
 
-    async def _ask(self, probe: Probe, value: Any) -> str:
-        """What is wrong with the service; empty when nothing is."""
+    async def _ask(self, probe: Probe, value: Any) -> tuple[str, bool]:
+        """What is wrong with the service (empty for nothing), and whether that is clear."""
         deadline = trio.current_time() + probe.deadline_s
         failure: Exception | None = None
         with trio.move_on_at(deadline) as scope:
             failure = await contained(partial(probe.check, value))
         if scope.cancelled_caught:
-            if trio.current_time() - deadline > LATE_S:
-                return ""  # this process stood still: no fault of the service's
-            return f"it did not answer within {probe.deadline_s:g} s"
-        return f"its probe failed: {_text(failure)}" if failure is not None else ""
+            # When even the deadline was late, this process stood still: no fault of the service's.
+            is_clear = trio.current_time() - deadline <= LATE_S
+            return f"it did not answer within {probe.deadline_s:g} s", is_clear
+        return f"its probe failed: {_text(failure)}" if failure is not None else "", True
 
     def _note(self, name: str, failure: Exception) -> None:
         self._failures[name] = failure

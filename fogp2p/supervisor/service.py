@@ -12,7 +12,7 @@ import trio
 from fogp2p.tasks import open_tasks
 
 from .errors import ServiceFault
-from .machine import Plan
+from .values import Plan
 
 __all__ = ["Probe", "Service", "fixed", "running"]
 

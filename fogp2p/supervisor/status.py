@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from fogp2p.schema import about
 
-from .machine import State
+from .values import State
 
 __all__ = ["GroupStatus", "ServiceStatus", "hint_of"]
 

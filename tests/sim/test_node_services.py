@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import jsonschema
 import pytest
 import trio
 
@@ -16,7 +18,8 @@ from fogp2p.errors import ConfigError, LocalProtocolError
 from fogp2p.events import Gap
 from fogp2p.host import Host, Message, Stream
 from fogp2p.identity import ephemeral
-from fogp2p.node import Health, Node, Way, open_node
+from fogp2p.node import Health, Node, Peers, Services, Way, open_node
+from fogp2p.schema import answer, json_schema
 from fogp2p.supervisor import Service, ServiceDown, State, running
 from fogp2p.testing import Trace, run_simulation, sim_environment
 from fogp2p.transports.memory import MemoryNetwork
@@ -215,6 +218,29 @@ def test_an_essential_part_that_keeps_failing_ends_the_node_with_its_error() -> 
         assert not network.hosts()
 
     run_simulation(1, scenario)
+
+
+def test_answers_for_programs_keep_to_their_schemas() -> None:
+    async def scenario(net: Net) -> None:
+        one, two = await net.open(1), await net.open(2)
+        await agreed(one, two)
+        await two.crash_service("gossip")
+        await until(lambda: two.status().services.ready != two.status().services.total, 0.001)
+        answers = (
+            two.status(),
+            Peers(two.peers()),
+            Services(two.services(), two.groups()),
+        )
+        for each in answers:
+            told = json.loads(json.dumps(answer(each)))
+            jsonschema.validate(told, json_schema(type(each), closed=True))
+        assert told["schema"] == "services/1"
+        gossip = next(each for each in told["services"] if each["name"] == "gossip")
+        assert gossip["state"] == "backing-off"
+        assert gossip["last_failure"] == "gossip: a failure was asked for"
+        assert 0 <= gossip["retry_in_s"] <= 0.1
+
+    simulate(scenario)
 
 
 def test_programs_add_parts_of_their_own() -> None:

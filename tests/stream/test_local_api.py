@@ -430,3 +430,25 @@ async def test_a_page_is_served_from_a_table_of_its_files(tmp_path: Path) -> Non
     os.unlink(folder / "index.html")
     with pytest.raises(ValueError, match=r"index\.html"):
         page_routes(folder)
+
+
+async def test_an_api_that_is_cancelled_leaves_at_once_in_spite_of_slow_readers(
+    tmp_path: Path,
+) -> None:
+    node = StandInNode(real_environment())
+    loaded = Loaded(Config(), dict.fromkeys(dict(Config().items()), "default"))
+    for _ in range(2):  # as when the supervisor restarts it
+        async with trio.open_nursery() as nursery:
+            await nursery.start(serve_context, Context(node, loaded), tmp_path / "api.sock")
+            async with await trio.open_unix_socket(tmp_path / "api.sock") as slow:
+                await slow.send_all(
+                    b"GET /api/v1/events?since=0 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                )
+                assert (await slow.receive_some(12)) == b"HTTP/1.1 200"
+                for _ in range(400):
+                    node.event_log.record("peer.connected", {"padding": "x" * 10_000})
+                await trio.testing.wait_all_tasks_blocked()
+                began = trio.current_time()
+                nursery.cancel_scope.cancel()
+        assert trio.current_time() - began < 3
+        assert not (tmp_path / "api.sock").exists()

@@ -345,7 +345,7 @@ class Child:
         raise TransportError("the child process died (killed by signal 9)")
 
 
-KINDS = ("exception", "exception", "opening", "hang", "child", "loop")
+KINDS = ("exception", "exception", "opening", "opening", "hang", "child", "child", "loop")
 
 
 class Harm:
@@ -375,7 +375,10 @@ class Harm:
             start, part.refuse = trio.current_time(), 0
             supervisor.restart(name)  # somebody mended it
         await self.news.until(
-            lambda: status(supervisor, name).restarts == wanted and all_ready(supervisor)
+            lambda: (
+                all(map(supervisor.is_ready, before))
+                and status(supervisor, name).restarts == wanted
+            )
         )
         untouched(supervisor, before, allowed)
         return trio.current_time() - start
@@ -404,7 +407,7 @@ async def test_a_thousand_faults(
         harm = Harm(supervisor, news)
         for _ in range(1_000):
             name, kind = source.choice(list(parts)), source.choice(KINDS)
-            await trio.sleep(source.uniform(0.0, 20.0))
+            await trio.sleep(source.uniform(0.0, 4.0))
             assert all_ready(supervisor)
             log.clear()
             allowed = {name, *above[name]}
@@ -413,7 +416,7 @@ async def test_a_thousand_faults(
     hangs = took.pop("hang")
     crashes = [each for values in took.values() for each in values]
     assert len(crashes) + len(hangs) == 1_000
-    assert min(len(hangs), *map(len, took.values())) > 100
+    assert min(len(hangs), *map(len, took.values())) >= 100
     assert percentile(crashes, 0.99) < 1.0
     assert percentile(hangs, 0.99) < 6.0
 

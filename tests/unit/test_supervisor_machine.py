@@ -6,7 +6,8 @@ import pytest
 
 from fogp2p.errors import LocalProtocolError
 from fogp2p.supervisor import Group, State, SupervisorConfig
-from fogp2p.supervisor.machine import (
+from fogp2p.supervisor.machine import Tree
+from fogp2p.supervisor.values import (
     TRANSITIONS,
     Cancel,
     Changed,
@@ -18,7 +19,6 @@ from fogp2p.supervisor.machine import (
     Plan,
     Start,
     Stuck,
-    Tree,
 )
 
 
@@ -315,3 +315,25 @@ def test_plans_that_do_not_fit_are_refused() -> None:
         tree.add(plan(f"n{number}"), 0)
     with pytest.raises(LocalProtocolError, match="at most 100"):
         tree.add(plan("one too many"), 0)
+    tree.stop(0)
+    with pytest.raises(LocalProtocolError, match="too late"):
+        tree.add(plan("late"), 0)
+
+
+def test_stops_for_others_do_not_count_against_a_steady_service() -> None:
+    tree = raised(plan("a"), plan("b", ("a",)))
+    tree.ended("b", Failure("x"), 1, 1.0)
+    tree.handle_time(tree.next_deadline())
+    tree.opened("b", 2)
+    for now in (5, 10):  # b was never ready for ten seconds at a time
+        tree.restart("a", "asked", now)
+        tree.ended("b", None, now, 0)
+        tree.ended("a", None, now, 0)
+        tree.opened("a", now)
+        tree.opened("b", now)
+    tree.ended("b", Failure("x"), 12, 1.0)
+    assert tree.retry_at("b") == pytest.approx(12.1)
+    tree.handle_time(tree.next_deadline())
+    tree.opened("b", 12.1)
+    tree.ended("b", Failure("x"), 13, 1.0)
+    assert tree.retry_at("b") == pytest.approx(13.15)
