@@ -49,9 +49,7 @@ class User:
         kind = 2 if number % 20 == 7 else 1 if number % 20 in (3, 11, 17) else 0
         try:
             with trio.fail_after(TIMEOUT_S):
-                if self._stream is None:
-                    await self.connect()
-                status = await self._exchange(self._requests[kind])
+                status = await self._on_some_connection(self._requests[kind])
         except (OSError, trio.TooSlowError, trio.BrokenResourceError):
             self._tally.errors += 1
             if self._stream is not None:
@@ -61,6 +59,16 @@ class User:
         self._tally.statuses[status] += 1
         if status < 400:
             self._tally.latencies.append(trio.current_time() - since)
+
+    async def _on_some_connection(self, request: bytes) -> int:
+        """As any HTTP client: a kept connection that turns out to be closed is made again."""
+        if self._stream is not None:
+            try:
+                return await self._exchange(request)
+            except trio.BrokenResourceError:
+                await trio.aclose_forcefully(self._stream)
+        await self.connect()
+        return await self._exchange(request)
 
     async def _exchange(self, request: bytes) -> int:
         assert self._stream is not None
@@ -76,6 +84,9 @@ class User:
                 continue
             length = _LENGTH.search(head)
             if length is not None and len(body) >= int(length[1]):
+                if b"\nconnection: close" in head.lower():
+                    await self._stream.aclose()
+                    self._stream = None
                 return int(head[9:12])
 
 
