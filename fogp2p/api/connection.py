@@ -57,6 +57,9 @@ _FULL = (
 )
 # Asked by those who watch over the process, most of all when it is busy.
 _ALWAYS = (b"GET /healthz ", b"GET /readyz ")
+# With one of these a request is more than its head, or its answer more than an answer.
+_NOT_PLAIN = (b"\ncontent-length", b"\ntransfer-encoding", b"\nupgrade", b"\nconnection")
+_READ_BYTES = 65_536
 
 
 class Connections:
@@ -279,10 +282,6 @@ class _Server(TCPServer):
             and not http.connection.trailing_data[0]
             and not any(name in data.lower() for name in _NOT_PLAIN)
         )
-
-
-_READ_BYTES = 65_536
-_NOT_PLAIN = (b"\ncontent-length", b"\ntransfer-encoding", b"\nupgrade", b"\nconnection")
 
 
 class _Http(H11Protocol):

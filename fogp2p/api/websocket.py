@@ -14,7 +14,7 @@ from fogp2p.schema import about
 
 from . import scopes
 from .config import MAX_FRAME_BYTES, MAX_TYPES, SUBSCRIBE_S
-from .errors import ApiError, BadRequest
+from .errors import ApiError, BadRequest, Overloaded
 from .events import Feed, Subscribers, TooSlow
 from .gate import Caller, permit
 from .members import parse_json, read_members
@@ -56,20 +56,24 @@ class EventSocket:
     admit: Any
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self.subscribers.one_more():
-            await receive()  # websocket.connect
-            await send({"type": "websocket.accept"})
-            asked: Subscribe | None = None
+        if self.subscribers.full:
+            raise self.subscribers.too_many()
+        await receive()  # websocket.connect
+        await send({"type": "websocket.accept"})
+        asked: Subscribe | None = None
+        try:
             with trio.move_on_after(SUBSCRIBE_S):
-                try:
-                    asked = await self._first_frame(receive)
-                except ApiError as exc:
-                    await _close(send, POLICY, f"{exc.number} {exc}")
-                    return
+                asked = await self._first_frame(receive)
             if asked is None:
                 await _close(send, POLICY, "no first frame came, or the client left")
                 return
-            await self._serve(asked, receive, send)
+            # Counted from here on: who has shown no token takes nobody's place.
+            with self.subscribers.one_more():
+                await self._serve(asked, receive, send)
+        except Overloaded as exc:
+            await _close(send, TRY_LATER, f"{exc.number} {exc}")
+        except ApiError as exc:
+            await _close(send, POLICY, f"{exc.number} {exc}")
 
     async def _first_frame(self, receive: Receive) -> Subscribe | None:
         message = await receive()

@@ -586,7 +586,7 @@ async def test_malformed_upgrades_end_their_own_connection_only(
 
 @pytest.mark.attack(92)
 async def test_slow_readers_are_cut_off_and_cost_nobody_anything(
-    running: Running, monkeypatch: pytest.MonkeyPatch
+    running: Running, monkeypatch: pytest.MonkeyPatch, tools: Any
 ) -> None:
     monkeypatch.setattr(connection_module, "SEND_TIMEOUT_S", 0.5)
     log = running.context.node.event_log
@@ -602,6 +602,7 @@ async def test_slow_readers_are_cut_off_and_cost_nobody_anything(
         if number % 2:
             await stream.send_all(subscribe)
         slow.append(stream)
+    await tools.until(lambda: running.context.subscribers.count == MAX_SUBSCRIBERS)
     got = await running.send(running.head("GET /api/v1/events HTTP/1.1", "Connection: close"))
     assert got.startswith(b"HTTP/1.1 503 ") and b"FOG-API-013" in got
     times = []
