@@ -19,6 +19,7 @@ from fogp2p.events import Gap
 from fogp2p.host import Host, Message, Stream
 from fogp2p.identity import ephemeral
 from fogp2p.node import Health, Node, Peers, Services, Way, open_node
+from fogp2p.protocols.kad import open_kad
 from fogp2p.schema import answer, json_schema
 from fogp2p.supervisor import Service, ServiceDown, State, running
 from fogp2p.testing import Trace, run_simulation, sim_environment
@@ -189,6 +190,28 @@ def test_a_soft_part_that_keeps_failing_leaves_the_peer_working_and_saying_so() 
         assert status.services.ready == status.services.total - 1
         assert [each.problem for each in status.discovery][1] == "OSError: no such device"
         assert await two.find_peer(one.peer_id, deadline=within(5))  # by those that are up
+
+    simulate(scenario)
+
+
+def test_keys_that_were_announced_are_announced_again_by_a_new_dht() -> None:
+    key = b"\x12\x20" + bytes(32)  # a SHA-256 multihash
+
+    async def scenario(net: Net) -> None:
+        environment = sim_environment(9)
+        dht = Way("dht", lambda host: open_kad(host(), environment), needs_host=True)
+        one, two = await net.open(1, dht), await net.open(2, dht)
+        await agreed(one, two)
+        await until(lambda: not any(each.problem for each in two.status().discovery[1:]))
+        assert await two.provide(key, deadline=within(10)) == 1
+        for node in (one, two):  # the other's record is lost with its DHT
+            await node.crash_service("dht")
+            with pytest.raises(ServiceDown):
+                while True:
+                    await node.find_providers(key, deadline=within(1))
+        await until(lambda: not any(each.problem for each in one.status().discovery[1:]))
+        (found,) = await one.find_providers(key, deadline=within(10))
+        assert found.peer == two.peer_id
 
     simulate(scenario)
 
