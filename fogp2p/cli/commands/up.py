@@ -43,11 +43,16 @@ def command(output: Output, detach: bool, ready_fd: int | None, settings: tuple[
     start_logging(loaded.config.log.level)
     for problem in missing:
         output.say(f"! {problem}")
-    trio.run(_run, output, output.paths, loaded, passphrase, ready_fd)
+    trio.run(_run, output, output.paths, loaded, passphrase, ready_fd, settings)
 
 
 async def _run(
-    output: Output, paths: Paths, loaded: Loaded, passphrase: str | None, ready_fd: int | None
+    output: Output,
+    paths: Paths,
+    loaded: Loaded,
+    passphrase: str | None,
+    ready_fd: int | None,
+    flags: tuple[str, ...],
 ) -> None:
     new = not paths.keystore.exists()
     started = trio.current_time()
@@ -56,9 +61,17 @@ async def _run(
         open_tasks() as signals,
     ):
         signals.start_soon(_stop_on_signal, node)
-        serve = partial(serve_api, node, loaded, paths.socket)
-        await node.add_service(api_service(serve, node.stopping, paths.socket))
-        _greet(output, node, paths, new, trio.current_time() - started)
+        serve = partial(
+            serve_api,
+            node,
+            loaded,
+            paths.socket,
+            config_file=paths.config,
+            environ=dict(os.environ),
+            flags=flags,
+        )
+        api = await node.add_service(api_service(serve, node.stopping, paths.socket))
+        _greet(output, node, paths, new, trio.current_time() - started, api.url)
         _tell_ready(ready_fd, node)
         await node.stopping.wait()
         signals.cancel_scope.cancel()
@@ -77,7 +90,7 @@ async def _stop_on_signal(node: Node) -> None:
             node.stop()
 
 
-def _greet(output: Output, node: Node, paths: Paths, new: bool, took_s: float) -> None:
+def _greet(output: Output, node: Node, paths: Paths, new: bool, took_s: float, url: str) -> None:
     status = node.status()
     output.say(f"fogp2p {__version__}{'  new peer' if new else ''}")
     output.say(f"  you        {node.peer_id}")
@@ -87,5 +100,5 @@ def _greet(output: Output, node: Node, paths: Paths, new: bool, took_s: float) -
         output.say(f"  listening  {address}")
     for each in status.discovery:
         output.say(f"  {each.source:<10} {each.problem or 'on'}")
-    output.say(f"  api        unix:{paths.socket}")
+    output.say(f"  api        unix:{paths.socket}{f'  {url}' if url else ''}")
     output.say(f"ready in {took_s:.1f} s. Ctrl+C stops it; `fogp2p status` shows what it does.")
