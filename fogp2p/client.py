@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ __all__ = ["Client", "NotRunning", "PeerSaid"]
 
 # Longer answers than any peer gives: 160 connections with their addresses.
 _MAX_ANSWER_BYTES = 4 * 1024 * 1024
+# An event is one line: some hundred bytes.
+_MAX_LINE_BYTES = 1024 * 1024
 
 
 class NotRunning(FogError):
@@ -49,13 +52,35 @@ class Client:
         """POST /api/v1/<route>. Raises NotRunning and PeerSaid."""
         return self._ask("POST", route, fields or {})
 
+    def delete(self, route: str) -> dict[str, Any]:
+        """DELETE /api/v1/<route>. Raises NotRunning and PeerSaid."""
+        return self._ask("DELETE", route, None)
+
+    def lines(self, route: str) -> Iterator[str]:
+        """GET /api/v1/<route> as text that comes line by line, as long as the peer sends.
+
+        Raises NotRunning, also when it sends nothing for as long as the timeout, and PeerSaid.
+        """
+        with self._connected("GET", route, None) as response:
+            if response.status >= 400:
+                _read(response.status, response.read(_MAX_ANSWER_BYTES))
+            while line := response.readline(_MAX_LINE_BYTES):
+                yield line.decode("utf-8", "replace").rstrip("\r\n")
+
     def _ask(self, method: str, route: str, fields: Mapping[str, Any] | None) -> dict[str, Any]:
+        with self._connected(method, route, fields) as response:
+            data = response.read(_MAX_ANSWER_BYTES)
+            return _read(response.status, data)
+
+    @contextmanager
+    def _connected(
+        self, method: str, route: str, fields: Mapping[str, Any] | None
+    ) -> Iterator[http.client.HTTPResponse]:
         body = json.dumps(fields).encode("utf-8") if fields is not None else None
         connection = _UnixConnection(self.path, self._timeout_s)
         try:
             connection.request(method, f"/api/v1/{route}", body=body)
-            response = connection.getresponse()
-            data = response.read(_MAX_ANSWER_BYTES)
+            yield connection.getresponse()
         except (FileNotFoundError, ConnectionRefusedError) as exc:
             raise NotRunning(
                 f"no peer is running (nothing answers on {self.path})",
@@ -70,7 +95,6 @@ class Client:
             raise NotRunning(f"the peer hung up: {exc}", hint="is it stopping?") from exc
         finally:
             connection.close()
-        return _read(response.status, data)
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -1,0 +1,23 @@
+"""fogp2p dashboard"""
+
+from __future__ import annotations
+
+import click
+
+from fogp2p.cli.answers import Dashboard
+from fogp2p.cli.output import Output
+from fogp2p.schema import answer
+
+__all__ = ["command"]
+
+
+@click.command("dashboard")
+@click.option("--open", "open_it", is_flag=True, help="Open it in the browser, too.")
+@click.pass_obj
+def command(output: Output, open_it: bool) -> None:
+    """Print a link to the peer's page. It opens one browser, once, within a minute."""
+    made = output.client().post("sessions")
+    found = Dashboard(made["url"], made["expires_s"])
+    output.result(answer(found), [found.url])
+    if open_it:
+        click.launch(found.url)
