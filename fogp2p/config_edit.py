@@ -1,138 +1,110 @@
-"""Changes to the configuration file that keep its comments and its order.
-
-A change is checked before it is written: a file that was good stays good. The file as it was before
-is kept beside it (`config.toml.bak`), and `rollback` changes places with it.
-"""
+"""Changes config.toml as its owner would: comments and order stay, mistakes are refused first."""
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import Table
 
-from .config import Loaded, Setting, load_config
-from .environment import Disk
+from . import limits
+from .config import Loaded, load_config
 from .errors import ConfigError
-from .limits import MIB
 
-__all__ = ["Changed", "backup_of", "replace_text", "rollback", "set_value", "unset"]
+__all__ = ["Edited", "edit_config"]
 
-_MAX_FILE_BYTES: Final = 1 * MIB
+_MAX_FILE_BYTES: Final = 1 * limits.MIB
+
+
+class _Files(Protocol):
+    def read(self, path: Path, *, max_bytes: int) -> bytes | None: ...
+
+    def replace(self, path: Path, data: bytes, *, mode: int = 0o600) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
-    """`loaded` is what the file says now; `backup` is None when there was no file before."""
+class Edited:
+    """What the file says now, and where its content before is kept (None: there was none)."""
 
     loaded: Loaded
-    is_new: bool
-    backup: Path | None
+    previous: Path | None
 
 
-def backup_of(path: Path) -> Path:
-    """Where the file as it was before is kept."""
-    return path.with_name(f"{path.name}.bak")
+def edit_config(
+    file: Path,
+    changes: Mapping[str, Any],
+    unset: Sequence[str] = (),
+    *,
+    disk: _Files,
+    environ: Mapping[str, str],
+    flags: Sequence[str] = (),
+) -> Edited:
+    """Write `changes` ("section.key" to its value) and remove `unset` in `file`.
 
-
-def set_value(path: Path, disk: Disk, name: str, text: str) -> Changed:
-    """Write setting `name` ("section.key"); `text` is read as a flag's value is.
-
-    Raises ConfigError for an unknown name, a wrong value, or a file that is wrong already; nothing
-    is changed then. Raises DiskError.
+    The new text is checked as a whole before the file is replaced in one step; what was there is
+    kept as `<file>.bak`. Raises ConfigError, the file unchanged then, and DiskError.
     """
-    wanted = load_config(None, disk=disk, environ={}, flags=[f"{name}={text}"]).config
-    value = dict(wanted.items())[name]
-    old = _read(path, disk)
-    document = _parse(path, old)
-    section, _, key = name.partition(".")
-    document.setdefault(section, tomlkit.table())[key] = _plain(value)
-    return replace_text(path, disk, tomlkit.dumps(document))
+    before = disk.read(file, max_bytes=_MAX_FILE_BYTES)
+    try:
+        document = tomlkit.parse((before or b"").decode("utf-8"))
+    except (TOMLKitError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"file {file}: not TOML: {exc}", hint="mend it by hand first") from exc
+    for name in unset:
+        _unset(document, name)
+    for name, value in changes.items():
+        _set(document, name, value)
+    after = tomlkit.dumps(document).encode("utf-8")
+    loaded = load_config(file, disk=_With(file, after), environ=environ, flags=flags)
+    if after == (before or b""):
+        return Edited(loaded, None)
+    previous = None
+    if before is not None:
+        previous = file.with_name(f"{file.name}.bak")
+        disk.replace(previous, before)
+    disk.replace(file, after)
+    return Edited(loaded, previous)
 
 
-def unset(path: Path, disk: Disk, name: str) -> Changed:
-    """Take setting `name` out of the file: its default holds again. Raises as `set_value`."""
-    load_config(None, disk=disk, environ={}, flags=[f"{name}={_default(name)}"])
-    document = _parse(path, _read(path, disk))
-    section, _, key = name.partition(".")
-    table: MutableMapping[str, Any] = document.get(section, {})
-    if key not in table:
-        return Changed(_check(path, tomlkit.dumps(document)), False, None)
-    del table[key]
-    if not table and not tomlkit.dumps(table).strip():
-        del document[section]
-    return replace_text(path, disk, tomlkit.dumps(document))
+class _With:
+    """A disk on which the file is changed already."""
 
-
-def rollback(path: Path, disk: Disk) -> Changed:
-    """Change places with the file as it was before; a second time takes that back.
-
-    Raises ConfigError when there is none or it is wrong, and DiskError.
-    """
-    before = disk.read(backup_of(path), max_bytes=_MAX_FILE_BYTES)
-    if before is None:
-        raise ConfigError(
-            f"there is no {backup_of(path)} to go back to",
-            hint="it is made by the first `fogp2p config set`",
-        )
-    return replace_text(path, disk, _decode(backup_of(path), before))
-
-
-def replace_text(path: Path, disk: Disk, text: str) -> Changed:
-    """Make `text` the whole file, if it is good. Raises ConfigError and DiskError."""
-    loaded = _check(path, text)
-    old = disk.read(path, max_bytes=_MAX_FILE_BYTES)
-    new = text.encode("utf-8")
-    if old == new:
-        return Changed(loaded, False, None)
-    if old is not None:
-        disk.replace(backup_of(path), old)
-    disk.replace(path, new)
-    return Changed(loaded, True, backup_of(path) if old is not None else None)
-
-
-class _Text:
-    """A file that is not written yet, for the checks of `load_config`."""
-
-    def __init__(self, text: str) -> None:
-        self._data = text.encode("utf-8")
+    def __init__(self, file: Path, data: bytes) -> None:
+        self._file = file
+        self._data = data
 
     def read(self, path: Path, *, max_bytes: int) -> bytes | None:
+        assert path == self._file
+        if len(self._data) > max_bytes:
+            raise ConfigError(f"the file would have more than {max_bytes} bytes")
         return self._data
 
 
-def _check(path: Path, text: str) -> Loaded:
-    return load_config(path, disk=_Text(text), environ={})
+def _split(name: str) -> tuple[str, str]:
+    section, dot, key = name.partition(".")
+    if not (section and dot and key) or "." in key:
+        raise ConfigError(f"{name[:80]!r} is not section.key", hint="`fogp2p config show`")
+    return section, key
 
 
-def _default(name: str) -> str:
-    # A name that does not exist gets a value that is never looked at.
-    defaults = dict(load_config(None, disk=_Text(""), environ={}).config.items())
-    value = defaults.get(name, "")
-    return str(_plain(value)).lower() if isinstance(value, bool) else str(_plain(value))
-
-
-def _read(path: Path, disk: Disk) -> str:
-    data = disk.read(path, max_bytes=_MAX_FILE_BYTES)
-    return "" if data is None else _decode(path, data)
-
-
-def _decode(path: Path, data: bytes) -> str:
+def _set(document: tomlkit.TOMLDocument, name: str, value: Any) -> None:
+    section, key = _split(name)
+    if section not in document:
+        document[section] = tomlkit.table()
+    table = document[section]
+    if not isinstance(table, Table):
+        raise ConfigError(f"{section} is no section in the file", hint="mend it by hand first")
     try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"file {path}: not TOML: {exc}", hint="fogp2p config edit") from exc
+        table[key] = value
+    except (TOMLKitError, ValueError, TypeError) as exc:
+        raise ConfigError(f"{name}: {value!r:.80} has no form in TOML") from exc
 
 
-def _parse(path: Path, text: str) -> tomlkit.TOMLDocument:
-    try:
-        return tomlkit.parse(text)
-    except TOMLKitError as exc:
-        raise ConfigError(f"file {path}: not TOML: {exc}", hint="fogp2p config edit") from exc
-
-
-def _plain(value: Setting) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def _unset(document: tomlkit.TOMLDocument, name: str) -> None:
+    section, key = _split(name)
+    table = document.get(section)
+    if isinstance(table, Table) and key in table:
+        del table[key]

@@ -14,8 +14,8 @@ from fogp2p.schema import about, named, schemas
 
 __all__ = [
     "Completion",
-    "ConfigChanged",
     "ConfigCheck",
+    "ConfigEdited",
     "ConfigShow",
     "ConfigWhere",
     "Dashboard",
@@ -122,18 +122,17 @@ class ConfigCheck:
     there: bool = field(metadata=about("Whether there is such a file."))
 
 
-@named("config-changed/1")
+@named("config-edited/1")
 @dataclass(frozen=True, slots=True)
-class ConfigChanged:
-    """The file was changed. A running peer takes it up when it is started again."""
+class ConfigEdited:
+    """What the file says now. A running peer takes it up when it is started again."""
 
     file: str
     key: str = field(metadata=about("The setting, or empty when the whole file was."))
     value: bool | int | float | str | tuple[str, ...] | None = field(
-        metadata=about("What is in effect for it now.")
+        metadata=about("What the file, or the default, has for it now.")
     )
-    changed: bool
-    backup: str = field(metadata=about("The file as it was before; empty if there was none."))
+    backup: str = field(metadata=about("The file as it was before; empty if nothing was changed."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +182,7 @@ class Dashboard:
     """A link that opens the dashboard once."""
 
     url: str
-    expires_s: float | None
+    ttl_s: float = field(metadata=about("Seconds until the link is worth nothing."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +308,7 @@ class Version:
 
 
 # Answers with classes elsewhere.
-_ELSEWHERE: Final = ("fogp2p.cli.commands.demo", "fogp2p.doctor.findings")
+_ELSEWHERE: Final = ("fogp2p.api", "fogp2p.cli.commands.demo", "fogp2p.doctor")
 
 
 def known_schemas() -> Mapping[str, type[Any]]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from fogp2p.client import NotRunning, PeerSaid
+from fogp2p.client import NotRunning, PeerSaid, UntrustedFile
 from fogp2p.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -97,6 +97,7 @@ _BY_NUMBER: Final = {
 }
 _BY_TYPE: Final[tuple[tuple[type[FogError], int], ...]] = (
     (NotRunning, NOT_RUNNING),
+    (UntrustedFile, NOT_PERMITTED),
     (ConfigError, BROKEN),
     (KeystoreError, BROKEN),
     (LocalProtocolError, WRONG_USE),
@@ -141,6 +142,12 @@ def _error(exc: FogError, code: str) -> dict[str, Any]:
         "message": str(exc),
         "hint": exc.hint,
         "docs": f"fogp2p docs {code}",
-        "retry_after_s": next((s for kind, s in _AGAIN_S if isinstance(exc, kind)), None),
+        "retry_after_s": _again_s(exc),
         "exit": exit_code(exc),
     }
+
+
+def _again_s(exc: FogError) -> float | None:
+    if isinstance(exc, PeerSaid):
+        return exc.retry_after_s
+    return next((seconds for kind, seconds in _AGAIN_S if isinstance(exc, kind)), None)

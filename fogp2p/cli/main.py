@@ -91,7 +91,7 @@ class _Lazy(click.Group):
 @click.option("--no-color", is_flag=True, help="No colours; so does the variable NO_COLOR.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before something harmful.")
 @click.option("--home", metavar="DIR", help="Keep everything of this peer below DIR.")
-@click.option("--api", metavar="SOCKET", help="Ask the peer behind this socket.")
+@click.option("--api", metavar="SOCKET|URL", help="Ask the peer that answers there.")
 @click.option(
     "--timeout", type=click.FloatRange(0.01, 86_400), default=10.0, help="Seconds to wait."
 )

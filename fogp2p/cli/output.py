@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -16,7 +15,7 @@ import click
 from fogp2p.client import Client
 from fogp2p.paths import Paths, locate
 
-from .exits import FAILED, PARTLY, Refused, WrongUse
+from .exits import FAILED, PARTLY, Refused
 
 __all__ = [
     "FAILED",
@@ -59,17 +58,9 @@ class Output:
 
     def client(self) -> Client:
         """The running peer. Its answers may take as long as it waits for others, and a little."""
-        return Client(self._socket(), timeout_s=self.timeout_s + 5)
-
-    def _socket(self) -> Path:
-        if self.api is None:
-            return self.paths.socket
-        if "://" in self.api:
-            raise WrongUse(
-                f"--api takes the path of a socket, not {self.api}",
-                hint="fogp2p config where  shows the socket of a peer",
-            )
-        return Path(self.api.removeprefix("unix:"))
+        where = self.api if self.api is not None else self.paths.socket
+        token_file = self.paths.run / "api.token"
+        return Client(where, token_file=token_file, timeout_s=self.timeout_s + 5)
 
     def result(self, answer: Mapping[str, Any], lines: Iterable[str]) -> None:
         """Print the answer as JSON, or the lines for people."""

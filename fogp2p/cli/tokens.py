@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import Final
 
 import click
@@ -41,13 +40,18 @@ def token() -> None:
     show_default=True,
     help="What its holder may do.",
 )
-@click.option("--ttl", type=_Ttl(), help="How long it holds, such as 12h or 30d.")
+@click.option(
+    "--ttl",
+    type=_Ttl(),
+    default="1d",
+    show_default=True,
+    help="How long it holds, such as 12h or 30d; at most as long as the peer runs.",
+)
 @click.option("--name", default="", help="For you: what it is for.")
 @click.pass_obj
-def create(output: Output, scope: str, ttl: int | None, name: str) -> None:
+def create(output: Output, scope: str, ttl: int, name: str) -> None:
     """Make a token. It is shown once, and kept by the peer as a hash only."""
-    fields = {"scope": scope, "name": name, **({"ttl_s": ttl} if ttl is not None else {})}
-    made = output.client().post("tokens", fields)
+    made = output.client().post("tokens", {"scope": scope, "name": name, "ttl_s": ttl})
     output.result(made, [made["token"]])
     output.say(f"id {made['id']}; use it as: Authorization: Bearer TOKEN")
     output.say(f"take it back: fogp2p config token revoke {made['id']}")
@@ -59,7 +63,7 @@ def list_tokens(output: Output) -> None:
     """List the tokens; none of them is shown."""
     found = output.client().get("tokens")
     rows = [
-        [each["id"], each["name"] or "-", each["scope"], _ends(each["expires_at"])]
+        [each["id"], each["name"] or "-", each["scope"], _ends(each["ends_in_s"])]
         for each in found["tokens"]
     ]
     output.result(found, table(["ID", "NAME", "SCOPE", "ENDS"], rows))
@@ -74,8 +78,5 @@ def revoke(output: Output, id: str) -> None:
     output.result(answer, [f"{id} is worth nothing any more"])
 
 
-def _ends(at: float | None) -> str:
-    if at is None:
-        return "with the peer"
-    left = at - time.time()
-    return f"in {duration(left)}" if left > 0 else "ended"
+def _ends(in_s: float | None) -> str:
+    return "with the peer" if in_s is None else f"in {duration(in_s)}"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from fogp2p.cli.answers import (
-    ConfigChanged,
     ConfigCheck,
+    ConfigEdited,
     ConfigShow,
     ConfigWhere,
     Place,
@@ -29,7 +29,7 @@ from fogp2p.errors import ConfigError
 from fogp2p.schema import answer
 
 if TYPE_CHECKING:
-    from fogp2p.config_edit import Changed
+    from fogp2p.config_edit import Edited
 
 __all__ = ["command"]
 
@@ -110,10 +110,10 @@ def where(output: Output) -> None:
 @click.pass_obj
 def set_key(output: Output, key: str, values: tuple[str, ...]) -> None:
     """Write KEY (section.key) into the file. Several VALUEs make a list. Comments stay."""
-    from fogp2p.config_edit import set_value
+    from fogp2p.cli.config_file import set_value
 
-    changed = set_value(output.paths.config, real_environment().disk, key, ",".join(values))
-    _tell(output, changed, key)
+    edited = set_value(output.paths.config, real_environment().disk, key, ",".join(values))
+    _tell(output, edited, key)
 
 
 @command.command("unset")
@@ -121,7 +121,7 @@ def set_key(output: Output, key: str, values: tuple[str, ...]) -> None:
 @click.pass_obj
 def unset_key(output: Output, key: str) -> None:
     """Take KEY out of the file: its default holds again."""
-    from fogp2p.config_edit import unset
+    from fogp2p.cli.config_file import unset
 
     _tell(output, unset(output.paths.config, real_environment().disk, key), key)
 
@@ -130,32 +130,30 @@ def unset_key(output: Output, key: str) -> None:
 @click.pass_obj
 def rollback(output: Output) -> None:
     """Go back to the file as it was before the last change; a second time takes that back."""
-    from fogp2p import config_edit
+    from fogp2p.cli import config_file
 
-    _tell(output, config_edit.rollback(output.paths.config, real_environment().disk), "")
+    _tell(output, config_file.rollback(output.paths.config, real_environment().disk), "")
 
 
 @command.command("edit")
 @click.pass_obj
 def edit(output: Output) -> None:
     """Open the file in $VISUAL or $EDITOR. A file with mistakes is not taken; the draft is kept."""
-    from fogp2p.config_edit import replace_text
+    from fogp2p.cli.config_file import MAX_FILE_BYTES, replace_text
 
     path, disk = output.paths.config, real_environment().disk
     draft = path.with_name(f"{path.name}.draft")
     if not draft.exists():
-        text = disk.read(path, max_bytes=1 << 20)
-        disk.replace(draft, text if text is not None else _EXAMPLE.encode("ascii"))
+        before = disk.read(path, max_bytes=MAX_FILE_BYTES)
+        disk.replace(draft, before if before is not None else _EXAMPLE.encode("ascii"))
     _open_editor(draft)
-    data = disk.read(draft, max_bytes=1 << 20) or b""
     try:
-        changed = replace_text(path, disk, data.decode("utf-8", "replace"))
+        edited = replace_text(path, disk, disk.read(draft, max_bytes=MAX_FILE_BYTES) or b"")
     except ConfigError as exc:
-        raise ConfigError(
-            str(exc), hint=f"`fogp2p config edit` goes on with your draft {draft}"
-        ) from exc
+        hint = f"`fogp2p config edit` goes on with your draft {draft}"
+        raise ConfigError(str(exc), hint=hint) from exc
     disk.remove(draft)
-    _tell(output, changed, "")
+    _tell(output, edited, "")
 
 
 command.add_command(token)
@@ -177,18 +175,15 @@ def _open_editor(path: Path) -> None:
         raise Refused(f"{editor} ended with {done.returncode}; nothing changed", hint="try again")
 
 
-def _tell(output: Output, changed: Changed, key: str) -> None:
+def _tell(output: Output, edited: Edited, key: str) -> None:
     file = output.paths.config
-    value = dict(changed.loaded.config.items())[key] if key else None
-    found = ConfigChanged(
-        str(file), key, value, changed.is_new, str(changed.backup) if changed.backup else ""
-    )
-    what = f"{key} is {_shown(value)}" if value is not None else "changed"
-    line = f"{what} ({file})" if changed.is_new else f"nothing to change in {file}"
-    output.result(answer(found), [line])
-    if changed.backup is not None:
+    value = dict(edited.loaded.config.items())[key] if key else None
+    found = ConfigEdited(str(file), key, value, str(edited.previous or ""))
+    what = f"{key} is {_shown(value)}" if value is not None else "good, and in place"
+    output.result(answer(found), [f"{what} ({file})"])
+    if edited.previous is not None:
         output.say("undo it: fogp2p config rollback")
-    if changed.is_new and _is_running(output):
+    if _is_running(output):
         output.say("the running peer takes it up when it starts anew: fogp2p down; fogp2p up -d")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fogp2p.cli.answers import Dashboard
+from fogp2p.cli.exits import NotFound
 from fogp2p.cli.output import Output
 from fogp2p.schema import answer
 
@@ -17,7 +18,12 @@ __all__ = ["command"]
 def command(output: Output, open_it: bool) -> None:
     """Print a link to the peer's page. It opens one browser, once, within a minute."""
     made = output.client().post("sessions")
-    found = Dashboard(made["url"], made["expires_s"])
+    if not made["url"]:
+        raise NotFound(
+            "the peer has no door for browsers",
+            hint="open one: fogp2p config set api.tcp 127.0.0.1:7461; fogp2p down; fogp2p up -d",
+        )
+    found = Dashboard(made["url"], made["ttl_s"])
     output.result(answer(found), [found.url])
     if open_it:
         click.launch(found.url)

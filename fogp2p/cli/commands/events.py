@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import time
+import math
+import signal
 from collections.abc import Iterator
-from typing import Any, Final
-from urllib.parse import urlencode
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Final, NoReturn
 
 import click
 
 from fogp2p.cli.output import Output, limit_option, printable
-from fogp2p.client import Client, NotRunning
 
 __all__ = ["command"]
 
 # The peer sends what it kept in one go: a pause so long says that this was all.
 _PAUSE_S: Final = 0.5
-# It says something at least every 15 s; twice that, and it is gone.
-_SILENCE_S: Final = 30.0
-_AGAIN_S: Final = 0.5
 
 
 @click.command("events")
@@ -36,52 +34,43 @@ def command(output: Output, follow: bool, since: int | None, types: str, limit: 
     """
     if since is None and not follow:
         since = 0
-    last, count = since, 0
-    while True:
-        try:
-            for event in _events(output, last, types, follow=follow):
-                last = event["id"]
-                _print(output, event)
-                count += 1
-                if count == limit:
-                    return
-            if not follow:
-                return
-        except NotRunning as exc:
-            if last is None or not follow:
-                raise
-            output.detail(str(exc))
-        last = last or 0
-        output.say("the peer has gone; waiting for it ...")
-        _wait_for_it(output)
-
-
-def _events(output: Output, since: int | None, types: str, *, follow: bool) -> Iterator[Any]:
-    client = Client(output.client().path, timeout_s=_SILENCE_S if follow else _PAUSE_S)
-    asked = {"since": since, "types": types or None}
-    query = urlencode({name: value for name, value in asked.items() if value is not None})
-    lines = client.lines(f"events?{query}" if query else "events")
-    heard = False
-    try:
-        for line in lines:
-            heard = True
-            # The data is JSON in one line; id and type stand in it as well.
-            if line.startswith("data:"):
-                yield json.loads(line.removeprefix("data:"))
-    except NotRunning:
-        if follow or not heard:
-            raise
-
-
-def _wait_for_it(output: Output) -> None:
     client = output.client()
-    while True:
-        time.sleep(_AGAIN_S)
-        try:
-            client.get("status")
-        except NotRunning:
-            continue
+    client.get("status")  # nobody there: say so at once
+    wanted = [each.strip() for each in types.split(",") if each.strip()]
+    with _pauses(None if follow else _PAUSE_S) as seen:
+        events = client.events(since=since, types=wanted, patience_s=math.inf)
+        for count, event in enumerate(seen(events), 1):
+            _print(output, event)
+            if count == limit:
+                return
+
+
+class _PausedError(Exception):
+    """Nothing came for a while."""
+
+
+@contextmanager
+def _pauses(longest_s: float | None) -> Iterator[Any]:
+    """Pass events through until none came for so long. The client itself would follow for ever."""
+
+    def paused(number: int, frame: FrameType | None) -> NoReturn:
+        raise _PausedError
+
+    def seen(events: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for event in events:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            yield event
+            signal.setitimer(signal.ITIMER_REAL, longest_s or 0)
+
+    before = signal.signal(signal.SIGALRM, paused)
+    signal.setitimer(signal.ITIMER_REAL, longest_s or 0)
+    try:
+        yield seen
+    except _PausedError:
         return
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _print(output: Output, event: dict[str, Any]) -> None:
