@@ -2,6 +2,14 @@
 
 from .node import Node, open_node
 from .open import open_peer
-from .status import DiscoveryStatus, NodeStatus, PeerStatus
+from .status import DiscoveryStatus, NodeStatus, Peers, PeerStatus
 
-__all__ = ["DiscoveryStatus", "Node", "NodeStatus", "PeerStatus", "open_node", "open_peer"]
+__all__ = [
+    "DiscoveryStatus",
+    "Node",
+    "NodeStatus",
+    "PeerStatus",
+    "Peers",
+    "open_node",
+    "open_peer",
+]

@@ -13,6 +13,7 @@ from fogp2p.addresses import Multiaddr, parse_address, peer_of
 from fogp2p.config import Config, parse_versions
 from fogp2p.environment import Environment
 from fogp2p.errors import ConfigError, Unreachable
+from fogp2p.eventlog import EventLog
 from fogp2p.events import Gap
 from fogp2p.host import (
     Connected,
@@ -112,6 +113,8 @@ class Node:
         """Topics that spread messages among all peers: `node.pubsub.publish("/chess", b"e4")`."""
         self.stopping = trio.Event()
         """Set when somebody asked this peer to stop."""
+        self.event_log = EventLog(environment.clock)
+        """What happened here, for programs that follow it."""
         self._identity = identity
         self._discoveries = discoveries
         self._counters = counters
@@ -286,6 +289,8 @@ class Node:
                 self._came(connection)
             case Disconnected(connection=connection, reason=reason):
                 _LOG.info("disconnected peer=%s reason=%s", connection.peer.short, reason)
+                told = {"peer_id": str(connection.peer), "reason": reason}
+                self.event_log.record("peer.disconnected", told)
                 self._went(connection.peer, connection.number)
             case PeerIdentified(peer=peer, agent=agent):
                 if self.host.connection_to(peer) is not None:
@@ -299,6 +304,9 @@ class Node:
         _LOG.info(
             "connected peer=%s direction=%s", connection.peer.short, connection.direction.value
         )
+        if connection.number not in self._since:
+            told = {"peer_id": str(connection.peer), "direction": connection.direction.value}
+            self.event_log.record("peer.connected", told)
         self._since.setdefault(connection.number, trio.current_time())
         self.connector.connected(connection.peer)
         if connection.direction is Direction.OUTBOUND:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["DiscoveryStatus", "NodeStatus", "PeerStatus", "explain"]
+from fogp2p.schema import named
+
+__all__ = ["DiscoveryStatus", "NodeStatus", "PeerStatus", "Peers", "explain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,15 @@ class PeerStatus:
     warnings: tuple[str, ...]
 
 
+@named("peers/1")
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """The connected peers, oldest first."""
+
+    peers: tuple[PeerStatus, ...]
+
+
+@named("status/1")
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
     """One screen's worth. Times in seconds, `started_at` since 1970-01-01 UTC."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 
 import click
 import trio
@@ -46,11 +47,16 @@ def command(output: Output, detach: bool, ready_fd: int | None, settings: tuple[
     start_logging(loaded.config.log.level)
     for problem in missing:
         output.say(f"! {problem}")
-    trio.run(_run, output, output.paths, loaded, passphrase, ready_fd)
+    trio.run(_run, output, output.paths, loaded, passphrase, ready_fd, settings)
 
 
 async def _run(
-    output: Output, paths: Paths, loaded: Loaded, passphrase: str | None, ready_fd: int | None
+    output: Output,
+    paths: Paths,
+    loaded: Loaded,
+    passphrase: str | None,
+    ready_fd: int | None,
+    flags: tuple[str, ...],
 ) -> None:
     new = not paths.keystore.exists()
     started = trio.current_time()
@@ -60,8 +66,11 @@ async def _run(
     ):
         signals.start_soon(_stop_on_signal, node)
         async with open_tasks() as serving:  # ends by itself, its last answers sent
-            await serving.start(serve_api, node, loaded, paths.socket)
-            _greet(output, node, paths, new, trio.current_time() - started)
+            serve = partial(
+                serve_api, config_file=paths.config, environ=dict(os.environ), flags=flags
+            )
+            api = await serving.start(serve, node, loaded, paths.socket)
+            _greet(output, node, paths, new, trio.current_time() - started, api.url)
             _tell_ready(ready_fd, node)
         signals.cancel_scope.cancel()
     output.say("stopped")
@@ -79,7 +88,7 @@ async def _stop_on_signal(node: Node) -> None:
             node.stop()
 
 
-def _greet(output: Output, node: Node, paths: Paths, new: bool, took_s: float) -> None:
+def _greet(output: Output, node: Node, paths: Paths, new: bool, took_s: float, url: str) -> None:
     status = node.status()
     output.say(f"fogp2p {__version__}{'  new peer' if new else ''}")
     output.say(f"  you        {node.peer_id}")
@@ -89,5 +98,5 @@ def _greet(output: Output, node: Node, paths: Paths, new: bool, took_s: float) -
         output.say(f"  listening  {address}")
     for each in status.discovery:
         output.say(f"  {each.source:<10} {each.problem or 'on'}")
-    output.say(f"  api        unix:{paths.socket}")
+    output.say(f"  api        unix:{paths.socket}{f'  {url}' if url else ''}")
     output.say(f"ready in {took_s:.1f} s. Ctrl+C stops it; `fogp2p status` shows what it does.")
