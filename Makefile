@@ -47,7 +47,7 @@ interop: $(VENV)/.fogp2p-dev  ## against js-libp2p: install it (Node and npm are
 	cd interop/js && npm ci --no-audit --no-fund
 	$(BIN)/python -m pytest -q tests/interop $(PYTEST_ARGS)
 
-BENCH ?= bitchat_frames cli gossip lottery mix_packets noise_sessions sandbox wire
+BENCH ?= api bitchat_frames cli gossip lottery mix_packets noise_sessions sandbox wire
 bench: $(VENV)/.fogp2p-dev  ## all figures, into benchmarks/results (about a quarter of an hour)
 	@set -e; for name in $(BENCH); do echo "benchmarks.$$name"; \
 		$(BIN)/python -m benchmarks.$$name > benchmarks/results/$$name.json.new; \
@@ -65,7 +65,7 @@ lint: $(VENV)/.fogp2p-dev  ## style, types, import contracts, sizes, specs, thre
 
 check: lint test  ## what CI runs
 
-reference: $(VENV)/.fogp2p-dev  ## write docs/reference/{cli,config,errors}.md from the program
+reference: $(VENV)/.fogp2p-dev  ## write docs/reference/{api,cli,config,errors}.md from the program
 	$(BIN)/python tools/write_reference.py
 
 threats: $(VENV)/.fogp2p-dev  ## write the test column of docs/threats.md from the tests' markers

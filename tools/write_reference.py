@@ -1,4 +1,4 @@
-"""Write docs/reference/cli.md, config.md and errors.md from the program itself.
+"""Write docs/reference/api.md, cli.md, config.md and errors.md from the program itself.
 
 With `--check` nothing is written, and a page that is out of date is a fault (exit status 1).
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+from api_reference import api_page
 
 from fogp2p.cli.main import COMMANDS
 from fogp2p.config import describe_keys
@@ -23,7 +24,7 @@ _ROOMS: Final = ("fogp2p", "protocols", "transports")
 
 
 def main() -> int:
-    pages = {"cli": _cli(), "config": _config(), "errors": _errors()}
+    pages = {"api": api_page(), "cli": _cli(), "config": _config(), "errors": _errors()}
     stale = []
     for name, text in pages.items():
         path = FOLDER / f"{name}.md"

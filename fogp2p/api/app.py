@@ -119,6 +119,8 @@ def _query(request: Request) -> dict[str, str]:
 async def _body(request: Request) -> bytes:
     """At most 256 KiB within 10 s. Raises NotJson, BodyTooLarge, BodyTooSlow, BadRequest."""
     length = request.headers.get("content-length", "")
+    if length and "transfer-encoding" in request.headers:
+        raise BadRequest("the body has two lengths")
     if length.isascii() and length.isdecimal() and int(length[:20]) > MAX_BODY_BYTES:
         raise BodyTooLarge(f"at most {MAX_BODY_BYTES} bytes are read")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -40,6 +40,8 @@ DEFAULT_TIMEOUT_S: Final = 10.0
 MAX_PINGS: Final = 100
 MAX_ECHOES: Final = 10_000
 MAX_ECHO_BYTES: Final = 65_536
+# All messages of one request are made before the first is sent.
+MAX_ECHO_TOTAL_BYTES: Final = 16 * 1024 * 1024
 
 # --- who may ask ----------------------------------------------------------------------------------
 

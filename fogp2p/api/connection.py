@@ -8,7 +8,8 @@ What hypercorn 0.18 leaves open, and is closed here:
 * HTTP/2 is switched on by an `Upgrade: h2c` header or a preface, with other limits: it stays off;
 * WebSocket compression cannot be refused, and a small frame may unpack to a large one: the
   extension is never offered;
-* a handshake it refuses leaves its connection open without a timer: it is closed;
+* a handshake it refuses leaves its connection open without a timer, and one with a byte outside
+  ASCII, or followed at once by data, ends in an exception: they are sorted out before;
 * an answer before the whole body came (413, 503) waits for a queue that nobody empties: the rest
   is drained for a moment, then the connection is closed.
 """
@@ -22,8 +23,9 @@ from typing import Any
 import h11
 import trio
 from hypercorn.config import Config as HypercornConfig
-from hypercorn.events import Closed
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -209,9 +211,18 @@ class _Http(H11Protocol):
     async def _check_protocol(self, event: h11.Request) -> None:
         """Where hypercorn would change to HTTP/2."""
 
+    async def handle(self, event: Event) -> None:
+        early = isinstance(event, RawData) and isinstance(self.stream, WSStream)
+        if early and not self.stream.handshake.accepted:  # type: ignore[union-attr]
+            await self._hang_up()
+            return
+        await super().handle(event)
+
     async def _create_stream(self, request: h11.Request) -> None:
         if any(name == b"upgrade" for name, _ in request.headers):
-            request = _plain_upgrade(request)
+            # Who speaks WebSocket waits for the 101; what follows a request at once is another.
+            ahead = bool(self.connection.trailing_data[0])
+            request = _plain_upgrade(request, allowed=not ahead)
             ending: Any = _EndsConnection(self.app, self._hang_up)
             self.app = ending
         await super()._create_stream(request)
@@ -220,13 +231,14 @@ class _Http(H11Protocol):
         await self.send(Closed())
 
 
-def _plain_upgrade(request: h11.Request) -> h11.Request:
+def _plain_upgrade(request: h11.Request, *, allowed: bool) -> h11.Request:
     """Without extensions; and without the upgrade when it is none we could make."""
     headers = list(request.headers)
     dropped = {b"sec-websocket-extensions"}
     names = [name for name, _ in headers]
     whole = (
-        request.method == b"GET"
+        allowed
+        and request.method == b"GET"
         and request.http_version == b"1.1"
         and names.count(b"sec-websocket-key") == 1
         and (b"sec-websocket-version", b"13") in headers

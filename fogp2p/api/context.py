@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import trio
 
@@ -14,6 +14,7 @@ from fogp2p.environment import Environment
 from fogp2p.eventlog import EventLog
 from fogp2p.ids import PeerId
 from fogp2p.node import NodeStatus, PeerStatus
+from fogp2p.protocols.echo import EchoResult
 
 from .events import Subscribers
 from .metrics import Metrics
@@ -48,7 +49,9 @@ class ApiNode(Protocol):
 
     async def ping(self, peer: PeerId, *, deadline: float) -> float: ...
 
-    async def echo(self, peer: PeerId, messages: Sequence[bytes], *, deadline: float) -> Any: ...
+    async def echo(
+        self, peer: PeerId, messages: Sequence[bytes], *, deadline: float
+    ) -> EchoResult: ...
 
     def stop(self) -> None: ...
 

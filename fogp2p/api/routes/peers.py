@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from fogp2p.api.config import (
     DEFAULT_TIMEOUT_S,
     MAX_ECHO_BYTES,
+    MAX_ECHO_TOTAL_BYTES,
     MAX_ECHOES,
     MAX_PINGS,
     MAX_TIMEOUT_S,
 )
 from fogp2p.api.context import Context
+from fogp2p.api.errors import BadRequest
 from fogp2p.api.operations import PREFIX, Call, Operation
 from fogp2p.api.scopes import Scope
 from fogp2p.environment import within
@@ -56,13 +58,13 @@ class Pinged:
 @named("echo/1")
 @dataclass(frozen=True, slots=True)
 class EchoAnswer:
-    """Echoed messages; `confirmed`: the peer counted as many as we sent."""
+    """`round_trip_s` is the mean of one message; `confirmed`: the peer vouched for the bytes."""
 
     peer_id: str
     version: str
     messages: int
     bytes: int
-    seconds: float
+    round_trip_s: float
     confirmed: bool
 
 
@@ -80,6 +82,8 @@ def routes(context: Context) -> Sequence[Operation]:
 
     async def echo(call: Call) -> EchoAnswer:
         peer, asked = _peer(call), call.request
+        if asked.count * asked.size > MAX_ECHO_TOTAL_BYTES:
+            raise BadRequest(f"count times size is at most {MAX_ECHO_TOTAL_BYTES} bytes")
         random = context.node.environment.random
         messages = [random.randbytes(asked.size) for _ in range(asked.count)]
         found = await context.node.echo(peer, messages, deadline=within(asked.timeout_s))
@@ -88,7 +92,7 @@ def routes(context: Context) -> Sequence[Operation]:
             str(found.version),
             found.messages,
             found.bytes,
-            found.seconds,
+            found.round_trip_s,
             found.confirmed,
         )
 
