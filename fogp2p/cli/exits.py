@@ -91,6 +91,7 @@ _BY_STATUS: Final = {
 _BY_NUMBER: Final = {
     "FOG-CLI-001": NOT_FOUND,  # no such peer
     "FOG-CLI-002": NOT_FOUND,  # no keys yet
+    "FOG-DISK-001": BROKEN,
     NotFound.number: NOT_FOUND,
     WrongUse.number: WRONG_USE,
     Refused.number: REFUSED,
