@@ -8,10 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import UnixStreamServer
 from typing import Any
 
 import click
@@ -185,9 +188,10 @@ def test_an_answer_fits_its_schema(
         made = json.loads(_run(home, *["--json", "config", "token", "create"]).stdout)
         line = line.replace("TOKEN", made["id"])
     answer = _run(home, *line.split(), "--json", EDITOR="true")
-    # A busy or small machine may deserve a warning.
-    assert answer.returncode in ((0, 8) if line == "doctor" else (0,)), answer.stderr
     found = _check(answer.stdout, schema)
+    # What the doctor finds is the machine's business; what it says of it is frozen.
+    code = {"ok": 0, "warn": 8, "fail": 1}[found["verdict"]] if line.startswith("doctor") else 0
+    assert answer.returncode == code, answer.stderr
     if line.startswith("peers"):
         assert friend in [each["peer_id"] for each in found["peers"]]
     # The same without --json: something for people, and no JSON.
@@ -301,7 +305,6 @@ ERRORS: list[tuple[str, int, str]] = [
     ("sandbox run nothing.py:main", 2, "FOG-PROTO-001"),
     ("--api ftp://x status", 9, "FOG-CONF-001"),
     ("up -d --set network.listen=/ip4/192.0.2.77/tcp/0", 1, "FOG-PROC-002"),
-    ("up --set network.listen=/ip4/192.0.2.77/tcp/0", 9, "FOG-CONF-001"),
 ]
 
 
@@ -318,3 +321,92 @@ def test_an_error_of_the_peer_keeps_its_number(home: Path) -> None:
     answer = _run(home, "config", "token", "revoke", "nobody", "--json")
     error = _check(answer.stderr, "error/1")
     assert (error["code"], answer.returncode) == ("FOG-API-004", 4)
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Iterator[tuple[Path, list[str]]]:
+    """A peer with two services, as a socket that answers; and what it was asked."""
+    service = {
+        "name": "mdns",
+        "group": "discovery",
+        "state": "ready",
+        "essential": False,
+        "needs": [],
+        "wants": [],
+        "since_s": 5.0,
+        "restarts": 0,
+        "last_failure": "",
+        "retry_in_s": None,
+        "why": "",
+    }
+    failed = service | {
+        "name": "dht",
+        "state": "backing-off",
+        "needs": ["mdns"],
+        "last_failure": "no room",
+        "retry_in_s": 4.0,
+    }
+    asked: list[str] = []
+
+    class Peer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._say({"schema": "services/1", "services": [service, failed]})
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append(self.path)
+            name, action = self.path.split("/")[-2:]
+            self._say({"schema": "service-asked/1", "name": name, "action": action})
+
+        def _say(self, fields: dict[str, Any]) -> None:
+            data = json.dumps(fields).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+        def address_string(self) -> str:
+            return "unix"
+
+    path = tmp_path / "run" / "api.sock"
+    path.parent.mkdir(mode=0o700)
+    with UnixStreamServer(str(path), Peer) as server:
+        path.chmod(0o600)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield tmp_path, asked
+        server.shutdown()
+        thread.join()
+
+
+def test_services_are_listed_with_their_reasons(stand_in: tuple[Path, list[str]]) -> None:
+    home, _ = stand_in
+    shown = _run(home, "services").stdout
+    assert "mdns" in shown and "no room; again in 4.0 s" in shown
+    one = json.loads(_run(home, "services", "--limit", "1", "--json").stdout)
+    assert [each["name"] for each in one["services"]] == ["mdns"]
+    ready = _run(home, "wait", "--for", "service=mdns", "--json")
+    _check(ready.stdout, "wait/1")
+    late = _run(home, "wait", "--for", "service=dht", "--timeout", "0.2")
+    assert late.returncode == 5 and "dht is backing-off" in late.stderr
+
+
+def test_a_service_is_asked_to_restart(stand_in: tuple[Path, list[str]]) -> None:
+    home, asked = stand_in
+    _check(_run(home, "services", "restart", "mdns", "--json").stdout, "service-asked/1")
+    _check(_run(home, "services", "crash", "dht", "--yes", "--json").stdout, "service-asked/1")
+    assert asked == ["/api/v1/services/mdns/restart", "/api/v1/services/dht/crash"]
+    unknown = _run(home, "services", "restart", "mdsn")
+    assert unknown.returncode == 4 and "the nearest is mdns" in unknown.stderr
+
+
+def test_a_drill_needs_a_yes(
+    stand_in: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, asked = stand_in
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    refused = _run(home, "services", "crash", "dht")
+    assert refused.returncode == 7 and "--yes" in refused.stderr and asked == []
