@@ -106,10 +106,10 @@ def _schemas() -> str:
     lines = [
         "# What `--json` prints",
         "",
-        "Every answer, of a command and of the API, begins with the name of its schema. Within one",
-        "version members are only added; a change of meaning gets a new number. `events` and `logs`",
-        "print JSON Lines. Errors are `error/1` on standard error. `fogp2p docs schemas NAME` prints",
-        "the JSON Schema itself.",
+        "Every answer, of a command and of the API, begins with the name of its schema. Within",
+        "one version members are only added; a change of meaning gets a new number. `events` and",
+        "`logs` print JSON Lines. Errors are `error/1` on standard error. `fogp2p docs schemas",
+        "NAME` prints the JSON Schema itself.",
         "",
     ]
     for name, kind in known_schemas().items():
