@@ -170,8 +170,8 @@ STATUS = {
 
 def test_status_says_why_and_what_to_type_below_the_line_it_concerns() -> None:
     reasons = [
-        {"subject": "peers", "what": "nobody was seen", "hint": "fogp2p doctor ports"},
-        {"subject": "disk", "what": "is \x1b[31mfull", "hint": ""},
+        {"subject": "peers", "happened": "nobody was seen", "hint": "fogp2p doctor ports"},
+        {"subject": "disk", "happened": "is \x1b[31mfull", "hint": ""},
     ]
     shown = lines(STATUS | {"health": "degraded", "reasons": reasons}, Output())
     assert shown[0] == "12D3KooW  up 3 h 12 m  ! degraded"
@@ -183,7 +183,7 @@ def test_status_says_why_and_what_to_type_below_the_line_it_concerns() -> None:
 
 
 def test_status_of_a_peer_that_is_well() -> None:
-    shown = lines(STATUS | {"health": "ok", "reasons": []}, Output())
+    shown = lines(STATUS | {"health": "ok", "reasons": [], "why": ""}, Output())
     assert shown[0].endswith("all well") and not any("why:" in line for line in shown)
 
 

@@ -269,7 +269,7 @@ FAULTS_OF_A_PEER_THAT_IS_UP: list[tuple[str, PeerView, str]] = [
     ("FOG-DOC-074", _view(why="no other peer has been seen yet"), "fogp2p status"),
     (
         "FOG-DOC-074",
-        _view(reasons=[{"subject": "mdns", "what": "no network", "hint": "plug it in"}]),
+        _view(reasons=[{"subject": "net", "happened": "no network", "hint": "plug it in"}]),
         "plug it in",
     ),
     ("FOG-DOC-075", _view(version="0.0.9"), "fogp2p up -d"),

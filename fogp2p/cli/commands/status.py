@@ -41,7 +41,7 @@ def lines(status: dict[str, Any], output: Output) -> list[str]:
 def _header(status: dict[str, Any], warnings: int, output: Output) -> str:
     health = status.get("health", "")
     if health and health != "ok":
-        health = output.paint(f"! {health}", "red" if health == "failed" else "yellow")
+        health = output.paint(f"! {health}", "red" if health == "failing" else "yellow")
     elif warnings:
         health = output.paint(f"! {warnings} to look at", "yellow")
     else:
@@ -50,6 +50,9 @@ def _header(status: dict[str, Any], warnings: int, output: Output) -> str:
 
 
 def _subsystems(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if "services" in status:
+        parts = status["services"]
+        yield "parts", f"{parts['ready']} of {parts['total']} ready, {parts['restarts']} restarts"
     yield (
         "peers",
         f"{status['peers_connected']} connected, {status['peers_agreed']} agreed on versions, "
@@ -68,12 +71,12 @@ def _subsystems(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _reasons(status: dict[str, Any]) -> list[dict[str, str]]:
-    if "reasons" in status:
-        return list(status["reasons"])
-    if status["why"]:
+    """What is not well, and why there are no peers."""
+    found = list(status.get("reasons", ()))
+    if status["why"] and not any(each["subject"] == "peers" for each in found):
         hint = "fogp2p doctor" if status["discovery"] else "fogp2p config show"
-        return [{"subject": "peers", "what": status["why"], "hint": hint}]
-    return []
+        found.append({"subject": "peers", "happened": status["why"], "hint": hint})
+    return found
 
 
 def _why(reasons: list[dict[str, str]], subjects: set[str], output: Output) -> list[str]:
@@ -83,7 +86,7 @@ def _why(reasons: list[dict[str, str]], subjects: set[str], output: Output) -> l
     shown = []
     for each in found:
         # A reason may quote a peer.
-        what = " ".join(printable(each["what"]))
+        what = " ".join(printable(each["happened"]))
         shown.append(output.paint(f"         why: {what}", "yellow"))
         if each["hint"]:
             shown.append(f"         try: {each['hint']}")

@@ -18,7 +18,8 @@ __all__ = ["command"]
 
 # A question costs the peer a millisecond.
 _ASK_EVERY_S: Final = 0.1
-_READY_FOR_WORK: Final = frozenset({"ok", "ready", "degraded"})
+# Without an essential part it is "failing".
+_READY_FOR_WORK: Final = frozenset({"ok", "degraded"})
 
 
 @click.command("wait")
@@ -88,10 +89,10 @@ def _why_not(client: Client, kind: str, value: str) -> str:
 
 
 def _health(status: dict[str, Any]) -> str:
-    health = status.get("health", "ready")
+    health = status.get("health", "ok")
     if health in _READY_FOR_WORK:
         return ""
-    reasons = "; ".join(f"{each['subject']}: {each['what']}" for each in status["reasons"])
+    reasons = "; ".join(f"{each['subject']}: {each['happened']}" for each in status["reasons"])
     return f"it is {health}{f' ({reasons})' if reasons else ''}"
 
 

@@ -91,14 +91,17 @@ def services(context: Context) -> Iterator[Finding]:
 
 def _reasons(context: Context) -> Iterator[Finding]:
     status = context.peer.status if context.peer is not None else {}
-    reasons = status.get("reasons") or (
-        [{"subject": "peers", "what": status["why"], "hint": ""}] if status.get("why") else []
-    )
+    reasons = list(status.get("reasons", ()))
+    if status.get("why") and not any(each["subject"] == "peers" for each in reasons):
+        reasons.append({"subject": "peers", "happened": status["why"], "hint": ""})
+    # A part that is down has a finding of its own.
+    down = {each["name"] for each in context.peer.services} if context.peer is not None else set()
+    reasons = [each for each in reasons if each["subject"] not in down]
     for each in reasons:
         yield fault(
             "services",
             "FOG-DOC-074",
-            f"{each['subject']}: {each['what']}",
+            f"{each['subject']}: {each['happened']}",
             affects=f"{each['subject']} do less than they could",
             hint=each["hint"] or "fogp2p status",
             place=each["subject"],
