@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import click
@@ -18,6 +20,7 @@ from fogp2p.cli.manual import page, topics
 from fogp2p.cli.nearest import nearest
 from fogp2p.cli.output import Output, duration, table
 from fogp2p.cli.roff import man_page
+from fogp2p.client import Client, NotRunning
 from fogp2p.errors import ConfigError
 from fogp2p.testing import Fault, MemoryDisk
 
@@ -37,6 +40,9 @@ HEAVY = (
     "tomlkit",
     "jsonschema",
     "platformdirs",
+    "http.client",
+    "email",
+    "ssl",
     "asyncio",
     "fogp2p.config",
     "fogp2p.environment",
@@ -288,3 +294,57 @@ def test_a_fault_of_the_disk_leaves_the_old_file(fault: Fault) -> None:
     with pytest.raises(Exception, match="cannot write"):
         set_value(FILE, disk, "network.target_peers", "5")
     assert _text(disk) == "[network]\ntarget_peers = 3\n"
+
+
+# --- asking over the socket -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", ""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}", "too early"),
+        (b"HTTP/1.1 200 OK\r\n\r\n{}", "how long"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n{}", "how long"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{}", "more than"),
+        (b"SSH-2.0-OpenSSH\r\nContent-Length: 0\r\n\r\n", "not HTTP"),
+        (b"x" * 20_000, "no end"),
+        (b"", "too early"),
+    ],
+)
+def test_an_answer_is_whole_or_none(tmp_path: Path, answer: bytes, said: str) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                for start in range(0, len(answer), 7):  # in small parts
+                    try:
+                        connection.sendall(answer[start : start + 7])
+                    except BrokenPipeError:
+                        return
+
+        server = threading.Thread(target=serve)
+        server.start()
+        client = Client(path, timeout_s=5)
+        if said:
+            with pytest.raises(NotRunning, match=said):
+                client.get("status")
+        else:
+            assert client.get("status") == {}
+        server.join()
+
+
+def test_a_peer_that_says_nothing_is_left_after_the_timeout(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen()
+        with pytest.raises(NotRunning, match=r"within 0\.1 s"):
+            Client(path, timeout_s=0.1).get("status")
