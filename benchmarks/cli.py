@@ -70,7 +70,6 @@ def _run(line: Sequence[str]) -> tuple[float, float]:
 
 
 def _body(wall: dict[str, list[float]], busy: dict[str, list[float]]) -> dict[str, Any]:
-    p95 = _percentile(wall["status"], 0.95)
     return {
         "ratio_to_bare_python": {
             name: {
@@ -79,16 +78,20 @@ def _body(wall: dict[str, list[float]], busy: dict[str, list[float]]) -> dict[st
                 "processor_p50": rounded(
                     _percentile(busy[name], 0.5) / _percentile(busy["bare"], 0.5)
                 ),
+                "processor_p95": rounded(
+                    _percentile(busy[name], 0.95) / _percentile(busy["bare"], 0.95)
+                ),
             }
             for name in wall
             if name != "bare"
         },
         "wall_ms": {name: _spread(values) for name, values in wall.items()},
         "processor_ms": {name: _spread(values) for name, values in busy.items()},
-        "status_p95_within_limit": {
-            "limit_ms": LIMIT_MS,
-            "p95_ms": rounded(p95),
-            "kept": p95 <= LIMIT_MS,
+        # Wall time counts for people; processor time for machines that are busy with other things.
+        "status_p95_limit_ms": LIMIT_MS,
+        "status_p95_kept": {
+            "wall": _percentile(wall["status"], 0.95) <= LIMIT_MS,
+            "processor": _percentile(busy["status"], 0.95) <= LIMIT_MS,
         },
         "runs_of_each": RUNS,
     }
