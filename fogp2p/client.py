@@ -5,18 +5,21 @@ Blocking, standard library only, quick to import.
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
+import re
 import socket
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from typing import TYPE_CHECKING, Any, Final
 
 from .errors import ConfigError, FogError
+from .unix_http import BadAnswer, exchange
+
+if TYPE_CHECKING:
+    import http.client
 
 __all__ = ["Client", "NotRunning", "PeerSaid", "UntrustedFile"]
 
@@ -28,6 +31,8 @@ _MAX_TOKEN_BYTES: Final = 256
 # The peer sends something every 15 s.
 _SILENCE_S: Final = 50.0
 _RECONNECT_S: Final = 1.0
+# Routes that need no quoting: nearly all. (Importing urllib has its price, too.)
+_PLAIN_ROUTE: Final = re.compile(r"[A-Za-z0-9._~/?&=,%-]*")
 
 
 class NotRunning(FogError):
@@ -133,6 +138,9 @@ class Client:
         asked: dict[str, Any] = {"since": since} if since is not None else {}
         if types:
             asked["types"] = ",".join(types)
+        import http.client
+        from urllib.parse import urlencode
+
         connection = self._connection(_SILENCE_S)
         try:
             response = self._send(connection, "GET", f"events?{urlencode(asked)}", None)
@@ -152,27 +160,59 @@ class Client:
 
     def _ask(self, method: str, route: str, fields: Mapping[str, Any] | None) -> dict[str, Any]:
         body = json.dumps(fields).encode("utf-8") if fields is not None else None
-        connection = self._connection(self._timeout_s)
         try:
-            response = self._send(connection, method, route, body)
-            data = response.read(_MAX_ANSWER_BYTES)
+            if self.path is not None:
+                status, data = self._over_socket(self.path, method, route, body)
+            else:
+                status, data = self._over_tcp(method, route, body)
         except TimeoutError as exc:
             raise NotRunning(
                 f"the peer does not answer within {self._timeout_s:g} s",
                 hint="is its process stopped? its log may say more",
             ) from exc
-        except (OSError, http.client.HTTPException) as exc:
+        except (OSError, BadAnswer) as exc:
             raise NotRunning(f"the peer hung up: {exc}", hint="is it stopping?") from exc
+        return _read(status, data)
+
+    def _over_socket(
+        self, path: Path, method: str, route: str, body: bytes | None
+    ) -> tuple[int, bytes]:
+        _check_own(path, "socket")
+        try:
+            return exchange(
+                path,
+                method,
+                _target(route),
+                body,
+                timeout_s=self._timeout_s,
+                max_bytes=_MAX_ANSWER_BYTES,
+            )
+        except (FileNotFoundError, ConnectionRefusedError) as exc:
+            raise self._not_running() from exc
+
+    def _over_tcp(self, method: str, route: str, body: bytes | None) -> tuple[int, bytes]:
+        import http.client
+
+        connection = self._connection(self._timeout_s)
+        try:
+            response = self._send(connection, method, route, body)
+            return response.status, response.read(_MAX_ANSWER_BYTES)
+        except http.client.HTTPException as exc:
+            raise BadAnswer(str(exc)) from exc
         finally:
             connection.close()
-        return _read(response.status, data)
 
     def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
+        import http.client
+
         if self._address is not None:
             host, port = self._address
             return http.client.HTTPConnection(host, port, timeout=timeout_s)
         assert self.path is not None
-        return _UnixConnection(self.path, timeout_s)
+        connection = http.client.HTTPConnection("localhost", timeout=timeout_s)
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(timeout_s)
+        return connection
 
     def _send(
         self, connection: http.client.HTTPConnection, method: str, route: str, body: bytes | None
@@ -184,10 +224,13 @@ class Client:
             assert self.path is not None
             _check_own(self.path, "socket")
         try:
-            connection.connect()
+            if self.path is not None:
+                connection.sock.connect(str(self.path))
+            else:
+                connection.connect()
         except (FileNotFoundError, ConnectionRefusedError) as exc:
             raise self._not_running() from exc
-        connection.request(method, f"/api/v1/{quote(route, safe='/?&=,.%')}", body, headers)
+        connection.request(method, _target(route), body, headers)
         return connection.getresponse()
 
     def _token(self) -> str:
@@ -206,19 +249,18 @@ class Client:
         )
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
+def _target(route: str) -> str:
+    if _PLAIN_ROUTE.fullmatch(route) is None:
+        from urllib.parse import quote
 
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+        route = quote(route, safe="/?&=,.%")
+    return f"/api/v1/{route}"
 
 
 def _loopback(url: str) -> tuple[str, int]:
     """Only our own machine gets the token, which would travel in clear. Raises ConfigError."""
+    from urllib.parse import urlsplit
+
     parts = urlsplit(url)
     try:
         port = parts.port

@@ -19,6 +19,7 @@ from fogp2p.config import Loaded
 from fogp2p.node import Node, open_peer
 from fogp2p.paths import Paths
 from fogp2p.process import harden
+from fogp2p.schema import answer
 from fogp2p.tasks import open_tasks
 
 __all__ = ["command"]
@@ -35,8 +36,12 @@ def command(output: Output, detach: bool, ready_fd: int | None, settings: tuple[
     if detach:
         from fogp2p.cli.background import start_in_background
 
-        answer = start_in_background(output, settings)
-        output.result(answer, [f"{answer['peer_id']} runs in the background, pid {answer['pid']}"])
+        up = start_in_background(output, settings)
+        lines = [
+            f"{up.peer_id} runs in the background, pid {up.pid}",
+            "its log: fogp2p logs -f    stop it: fogp2p down",
+        ]
+        output.result(answer(up), lines)
         return
     missing = harden()
     passphrase = os.environ.pop("FOGP2P_PASSPHRASE", None)
