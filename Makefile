@@ -70,7 +70,7 @@ lint: $(VENV)/.fogp2p-dev  ## style, types, import contracts, sizes, specs, thre
 
 check: lint test  ## what CI runs
 
-reference: $(VENV)/.fogp2p-dev  ## write docs/reference/{cli,config,errors}.md from the program
+reference: $(VENV)/.fogp2p-dev  ## write docs/reference/{api,cli,config,errors}.md from the program
 	$(BIN)/python tools/write_reference.py
 	$(BIN)/python tools/draw.py
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
 
 from fogp2p.environment import Environment, deadline_of, within
 from fogp2p.errors import FogError, LimitExceeded, ProtocolRefused, RemoteProtocolError
-from fogp2p.events import Gap
+from fogp2p.events import EventHub, Gap
 from fogp2p.host import Connected, Direction, Disconnected, Host, Stream
 from fogp2p.identity import Identity, verify
 from fogp2p.ids import PeerId, ProtocolId, Version
@@ -76,6 +76,7 @@ class Versioning:
         self._environment = environment
         self._nursery = nursery
         self._runs: dict[PeerId, _Run] = {}
+        self._hub: EventHub[PeerId] = EventHub()
 
     # --- what others ask -------------------------------------------------------------------------
 
@@ -83,6 +84,10 @@ class Versioning:
         """What was agreed with `peer` on the present connection, or None."""
         run = self._runs.get(peer)
         return run.agreement if run is not None else None
+
+    def agreements(self) -> AbstractContextManager[AsyncIterator[PeerId | Gap]]:
+        """Listen to peers with which something is agreed from now on."""
+        return self._hub.listen()
 
     def hello(self, peer: PeerId) -> Hello | None:
         """What `peer` said of itself, once it has."""
@@ -261,6 +266,7 @@ class Versioning:
             if isinstance(event, Agreed):
                 run.agreement = event.agreement
                 run.done.set()
+                self._hub.publish(stream.remote_peer)
                 return
             if event == NEED_DATA:
                 data = await stream.read_some()
