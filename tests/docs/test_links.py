@@ -56,6 +56,9 @@ def _fault_of(command: str) -> str:
     options = _options(cli)
     here: click.Command = cli
     for word in words:
+        if word.isupper() or word.startswith("["):
+            # It stands for what the reader has: COMMAND, [OPTIONS].
+            return ""
         if word.startswith("-"):
             if word.partition("=")[0] not in options:
                 return f"has no option {word}"
