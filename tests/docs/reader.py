@@ -97,7 +97,7 @@ class Reader:
         said = line.strip() if "\n" in line else re.sub(r"\s+#.*$", "", line).strip()
         self._saved = {file for file in self._saved if file not in line}
         if said in ELSEWHERE:
-            ELSEWHERE[said].check(said)
+            ELSEWHERE[said].check(said, machine)
             return
         real = self._real(name, said)
         if said in UNTIL_INTERRUPTED:

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .machine import Machine
+from .manager import start_unit
+
 ROOT = Path(__file__).resolve().parents[2]
 
 SAMPLES = {
@@ -47,17 +50,22 @@ class Elsewhere:
     """A line that the tests do not run: why, and what is done instead."""
 
     reason: str
-    check: Callable[[str], None] = lambda line: None
+    check: Callable[[str, Machine], None] = lambda line, machine: None
 
 
-def _make_knows(line: str) -> None:
+def _make_knows(line: str, machine: Machine) -> None:
     done = subprocess.run(
         [*shlex.split(line), "-n", "WORKERS=1"], cwd=ROOT, capture_output=True, text=True, timeout=30
     )
     assert done.returncode == 0, done.stderr
 
 
-def _unit_exists(line: str) -> None:
+def _collects(line: str, machine: Machine) -> None:
+    words = [word for word in line.split()[2:] if word.startswith("tests/")]
+    assert all((ROOT / word).is_dir() for word in words)
+
+
+def _unit_exists(line: str, machine: Machine) -> None:
     assert (ROOT / next(word for word in line.split() if word.startswith("deploy/"))).is_file()
 
 
@@ -68,21 +76,39 @@ ELSEWHERE = {
     "make demo": Elsewhere("tests/process/test_demo.py runs the demo", _make_knows),
     "make test": Elsewhere("runs this test", _make_knows),
     "make check": Elsewhere("runs this test", _make_knows),
+    "make dev": Elsewhere("the tests run in what it makes", _make_knows),
+    **{
+        f".venv/bin/python -m pytest -q {rest}": Elsewhere("runs tests", _collects)
+        for rest in (
+            "tests/unit",
+            "tests/property -n 2",
+            "-m attack",
+            "tests/docs -k README",
+        )
+    },
     ". .venv/bin/activate": Elsewhere("the tests run in such an environment"),
     "systemctl --user daemon-reload": Elsewhere(_MANAGER),
-    "systemctl --user enable --now fogp2p": Elsewhere(_MANAGER),
+    "systemctl --user enable --now fogp2p": Elsewhere(
+        "needs a service manager; the test starts the unit's program as one does",
+        lambda line, machine: start_unit(machine, "fogp2p.service"),
+    ),
     "systemctl --user status fogp2p": Elsewhere(_MANAGER),
     "journalctl --user -u fogp2p -n 20": Elsewhere(_MANAGER),
     "loginctl enable-linger": Elsewhere(_MANAGER),
+    "sudo useradd --system --no-create-home --shell /usr/sbin/nologin fogp2p": Elsewhere(_ROOT),
     "sudo python3 -m venv /opt/fogp2p": Elsewhere(_ROOT),
-    "sudo /opt/fogp2p/bin/pip install --require-hashes --no-deps -r requirements/run.lock": (
-        Elsewhere("needs root; tests/packaging installs from the locks")
-    ),
-    "sudo /opt/fogp2p/bin/pip install --no-deps .": Elsewhere(_ROOT),
+    **{
+        f"sudo /opt/fogp2p/bin/pip install {rest}": Elsewhere("needs root; tools/venv.sh does it")
+        for rest in (
+            "--require-hashes --no-deps -r requirements/build.lock",
+            "--require-hashes --no-deps --no-build-isolation --use-pep517 -r requirements/run.lock",
+            "--no-index --no-deps --no-build-isolation .",
+        )
+    },
     "sudo cp deploy/systemd/fogp2p.service /etc/systemd/system/": Elsewhere(_ROOT, _unit_exists),
     "sudo systemctl daemon-reload": Elsewhere(_ROOT),
     "sudo systemctl enable --now fogp2p": Elsewhere(_ROOT),
-    "sudo fogp2p --home /var/lib/fogp2p status": Elsewhere(_ROOT),
+    "sudo -u fogp2p /opt/fogp2p/bin/fogp2p --home /var/lib/fogp2p status": Elsewhere(_ROOT),
     "systemd-ask-password -n | sudo systemd-creds encrypt --name=fogp2p.passphrase - "
     "/etc/fogp2p.passphrase.cred": Elsewhere(_ROOT),
 }
