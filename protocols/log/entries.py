@@ -300,9 +300,9 @@ class ForkProof:
     second: bytes
 
     def culprit(self) -> tuple[bytes, bytes, int]:
-        """(group, author, position). Raises RemoteProtocolError("log-proof") when it proves nothing.
+        """(group, author, position), from nothing but these bytes.
 
-        Needs nothing but these bytes.
+        Raises RemoteProtocolError("log-proof") when they prove nothing.
         """
         one, other = decode_entry(self.first), decode_entry(self.second)
         same = (one.group, one.author, one.position) == (other.group, other.author, other.position)

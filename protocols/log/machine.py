@@ -133,6 +133,11 @@ class Replica:
         """Whether an entry need not be asked for: placed, waiting for parents, or refused."""
         return name in self._nodes or name in self.pending or name in self.refused
 
+    def stands(self, name: bytes) -> bool:
+        """Whether an entry is here and stands."""
+        node = self._nodes.get(name)
+        return node is not None and node.verdict is Verdict.STANDS
+
     def verdicts(self) -> dict[bytes, Verdict]:
         """How every entry stands. Equal sets of entries give equal answers."""
         return {name: node.verdict for name, node in self._nodes.items()}
@@ -227,6 +232,10 @@ class Replica:
             if self._nodes[name].verdict is Verdict.STANDS:
                 return name
         return None
+
+    def next_position(self, author: bytes) -> int:
+        """The position of the author's next entry."""
+        return len(self._first_at.get(author, ()))
 
     # --- taking entries --------------------------------------------------------------------------
 
@@ -341,9 +350,9 @@ class Replica:
             before = self._nodes[entry.previous]
             if before.author != entry.author or before.position + 1 != entry.position:
                 raise RemoteProtocolError("not the next of its author's chain", code="log-entry")
-        if isinstance(body, Remove) and body.last is not None:
-            if self._nodes[body.last].author != body.member:
-                raise RemoteProtocolError("the entry kept is somebody else's", code="log-entry")
+        last = body.last if isinstance(body, Remove) else None
+        if last is not None and self._nodes[last].author != body.member:
+            raise RemoteProtocolError("the entry kept is somebody else's", code="log-entry")
 
     def _fork_with(self, node: Node) -> Fork | None:
         """The fork this node proves, if it is the lowest known of its author."""

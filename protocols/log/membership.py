@@ -48,7 +48,8 @@ class Node:
     """What is remembered of an entry.
 
     Each control entry has a bit of its own, other entries 0; `past` are the bits of all control
-    entries it follows. Bits differ between replicas, what they say does not. `number` counts the entries of this replica in the order of delivery, from 1.
+    entries it follows. Bits differ between replicas, what they say does not. `number` counts the
+    entries of this replica in the order of delivery, from 1.
     """
 
     id: bytes

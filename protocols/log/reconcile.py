@@ -82,7 +82,9 @@ class RangeIndex:
             self._blocks[at : at + 1] = [_Block(block.keys[:half]), _Block(block.keys[half:])]
             self._firsts[at : at + 1] = [each.keys[0] for each in self._blocks[at : at + 2]]
 
-    def keys(self, lower: bytes = START, upper: bytes = END, most: int | None = None) -> list[bytes]:
+    def keys(
+        self, lower: bytes = START, upper: bytes = END, most: int | None = None
+    ) -> list[bytes]:
         """The keys of a range in order, at most `most`."""
         found: list[bytes] = []
         at = max(0, bisect_right(self._firsts, lower) - 1)
@@ -108,7 +110,9 @@ class RangeIndex:
                 total += sum(map(_lift, part))
         return count, total & _MODULUS
 
-    def fingerprint(self, salt: bytes, lower: bytes = START, upper: bytes = END) -> tuple[int, bytes]:
+    def fingerprint(
+        self, salt: bytes, lower: bytes = START, upper: bytes = END
+    ) -> tuple[int, bytes]:
         """(number of keys, 16 bytes) of a range, for a session."""
         count, total = self.summary(lower, upper)
         return count, _digest(salt, count, total)[:_FINGERPRINT_BYTES]

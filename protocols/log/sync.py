@@ -62,9 +62,7 @@ Action: TypeAlias = Say | Push
 class PeerSync:
     """One peer, one group."""
 
-    def __init__(
-        self, replica: Replica, *, is_asker: bool, draw: Callable[[int], bytes]
-    ) -> None:
+    def __init__(self, replica: Replica, *, is_asker: bool, draw: Callable[[int], bytes]) -> None:
         """`is_asker`: our peer id is the smaller one. `draw(n)`: n fresh random bytes."""
         self._replica = replica
         self._is_asker = is_asker
@@ -133,6 +131,10 @@ class PeerSync:
                 self._take_reply(message, now)
             case Want():
                 self.actions.append(Push(message.ids))
+
+    def expects(self, name: bytes) -> bool:
+        """Whether we asked the peer for this entry."""
+        return name in self._wanted
 
     def answer_next(self) -> Reply | None:
         """The reply to the oldest unanswered query. Raises RemoteProtocolError("log-ranges")."""

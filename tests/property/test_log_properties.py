@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fogp2p.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
-from fogp2p.identity import Identity, ephemeral
+from fogp2p.identity import ephemeral
 from fogp2p.protocols.log.config import LEAF, MAX_PARTS
 from fogp2p.protocols.log.entries import (
     Admit,
