@@ -182,6 +182,6 @@ def decode_message(data: bytes) -> LogMessage:
 
 
 def _read_answer(value: list[Any]) -> Split | Listed:
-    if isinstance(value[0][0], bytes) and len(value[0]) == 3 and isinstance(value[0][1], int):
+    if isinstance(value[1], list):  # a list has a bound or null there
         return Split(tuple(Part(*part) for part in value))
     return Listed(tuple(value[0]), value[1])
