@@ -228,7 +228,7 @@ class Logs:
             self._blame,
         )
         try:
-            await _unwrapped(link)
+            await link.run()
         except RemoteProtocolError as exc:
             _LOG.warning("log_breach peer=%s code=%s", peer.short, exc.code)
             self._blame(peer, BREACH)
@@ -301,9 +301,3 @@ class Logs:
             if now >= due:
                 due = now + self._config.period_s
                 self._meet_all()
-
-
-async def _unwrapped(link: Link) -> None:
-    """Run a link; a single failure of its tasks comes out as itself."""
-    async with open_tasks() as nursery:
-        nursery.start_soon(link.run)

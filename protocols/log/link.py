@@ -8,13 +8,13 @@ and a slow reader costs a bounded queue.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import trio
 
 from fogp2p.environment import Environment, deadline_of, within
-from fogp2p.errors import LimitExceeded, RemoteProtocolError
+from fogp2p.errors import FogError, LimitExceeded, RemoteProtocolError
 from fogp2p.framing import FrameDecoder, encode_frame, read_frame
 from fogp2p.host import Stream
 from fogp2p.ids import PeerId
@@ -82,7 +82,7 @@ class Link:
         self._bucket = Bucket(QUERY_RATE, QUERY_BURST, trio.current_time())
         self._news = trio.Event()
         self._scope = trio.CancelScope()
-        self._is_stuck = False
+        self._failure: FogError | None = None
 
     # --- what Logs calls -------------------------------------------------------------------------
 
@@ -91,11 +91,22 @@ class Link:
         self.groups_changed()
         async with trio.open_nursery() as nursery:
             self._scope = nursery.cancel_scope
-            nursery.start_soon(self._write)
-            await self._read()
-            nursery.cancel_scope.cancel()
-        if self._is_stuck:
-            raise LimitExceeded("the peer does not read what it is sent")
+            nursery.start_soon(self._until_failure, self._write)
+            await self._until_failure(self._read)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _until_failure(self, part: Callable[[], Awaitable[None]]) -> None:
+        """Reader and writer end together; the first failure counts, not what it brings along."""
+        try:
+            await part()
+        except FogError as exc:
+            self._fail(exc)
+        self._scope.cancel()
+
+    def _fail(self, failure: FogError) -> None:
+        self._failure = self._failure or failure
+        self._scope.cancel()
 
     def groups_changed(self) -> None:
         """We carry other groups than before: say so, and begin with those the peer carries."""
@@ -205,8 +216,8 @@ class Link:
 
     def _say(self, message: LogMessage) -> None:
         if len(self._out) >= MAX_OUTBOX:
-            self._is_stuck = True  # other tasks say things, too: let `run` raise it
-            self._scope.cancel()
+            # Other tasks say things, too: let `run` raise it.
+            self._fail(LimitExceeded("the peer does not read what it is sent"))
             return
         self._out.append(message)
         self._news.set()
@@ -244,10 +255,17 @@ class Link:
             batch = await self._batch(name, ids)
             if not ids:
                 self._owed.popleft()
+                self._all_pushed(name)
             if batch:
                 self.entries_sent += len(batch)
                 return Entries(name, tuple(batch))
         return None
+
+    def _all_pushed(self, name: bytes) -> None:
+        sync = self._syncs.get(name)
+        if sync is not None and all(other != name for other, _ in self._owed):
+            sync.pushed(trio.current_time())
+            self._drain(name, sync)
 
     async def _batch(self, name: bytes, ids: deque[bytes]) -> list[bytes]:
         """As many of the entries owed as fit into a frame; takes them off `ids`."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left, bisect_right
 from collections import deque
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -37,6 +38,8 @@ _MODULUS: Final = (1 << (8 * _SUM_BYTES)) - 1
 _FINGERPRINT_BYTES: Final = 16
 # A block is split when it holds this many keys; a range adds up parts of two blocks at most.
 _BLOCK: Final = 64
+# Ids found beyond a range that is still open are kept up to here.
+_MAX_HELD: Final = 4 * MAX_FOUND
 
 
 @lru_cache(16_384)  # 5 MB: the keys of the blocks that are asked about again and again
@@ -179,11 +182,21 @@ def _split(index: RangeIndex, asked: Range, salt: bytes) -> Split:
     return Split(tuple(parts))
 
 
+@dataclass(slots=True)
+class _Found:
+    """What one range brought."""
+
+    lower: bytes
+    need: list[bytes]
+    have: list[bytes]
+
+
 class Asker:
     """One session: finds what the other side has and we lack (`need`), and the reverse (`have`).
 
-    Works from the lowest keys upwards, so what is found first are the parents. Ends when nothing
-    is left, or early after `MAX_FOUND` ids on either side or `MAX_QUERIES` queries.
+    Ends when nothing is left, or early after about `MAX_FOUND` ids or `MAX_QUERIES` queries. Then
+    what was found is complete from the lowest key up to some key, and in the order of keys: parents
+    come first, and the next session goes on from there.
     """
 
     def __init__(self, index: RangeIndex, group: bytes, session: bytes) -> None:
@@ -191,33 +204,44 @@ class Asker:
         self._index = index
         self._group = group
         self._session = session
-        self._work: deque[Range] = deque([Range(START, END, len(index) == 0)])
+        # Ranges that differ, ascending; with each, whether its list may be long.
+        is_empty = len(index) == 0
+        self._work: deque[tuple[Range, bool]] = deque([(Range(START, END, is_empty), is_empty)])
         self._asked: tuple[Range, ...] = ()
         self._number = 0
+        self._found: list[_Found] = []
         self.need: list[bytes] = []
         self.have: list[bytes] = []
-        self.was_cut = False
-
-    @property
-    def session(self) -> bytes:
-        """Its salt and name."""
-        return self._session
-
-    @property
-    def rounds(self) -> int:
-        """Queries so far."""
-        return self._number
 
     def next_query(self) -> Query | None:
-        """The next question, or None at the end. Ask it before giving the reply."""
-        full = len(self.need) >= MAX_FOUND or len(self.have) >= MAX_FOUND
-        if not self._work or full or self._number >= MAX_QUERIES:
-            self.was_cut = bool(self._work)
-            self._work.clear()
+        """The next question, or None at the end, when `need` and `have` are set."""
+        first_open = self._work[0][0].lower if self._work else END
+        settled = sum(len(f.need) + len(f.have) for f in self._found if f.lower < first_open)
+        total = sum(len(f.need) + len(f.have) for f in self._found)
+        enough = settled >= MAX_FOUND or total >= _MAX_HELD or self._number >= MAX_QUERIES
+        if not self._work or enough:
+            self._finish(first_open)
             return None
-        self._asked = tuple(self._work.popleft() for _ in range(min(MAX_RANGES, len(self._work))))
+        batch: list[Range] = []
+        while self._work and len(batch) < MAX_RANGES:
+            asked, is_long = self._work[0]
+            if is_long and any(not each.listed for each in batch):
+                break  # a long list would fill the session with what comes later
+            batch.append(asked)
+            self._work.popleft()
+        self._asked = tuple(batch)
         self._number += 1
         return Query(self._group, self._session, self._number, self._asked)
+
+    def _finish(self, first_open: bytes) -> None:
+        self._work.clear()
+        self._asked = ()
+        self._found.sort(key=lambda found: found.lower)
+        complete = [found for found in self._found if found.lower < first_open]
+        for found in complete or self._found:
+            self.need += found.need
+            self.have += found.have
+        self._found.clear()
 
     def receive(self, reply: Reply) -> bool:
         """Take a reply; False when it belongs to no open question (late, or sent twice).
@@ -229,7 +253,7 @@ class Asker:
         if len(reply.answers) != len(self._asked):
             raise _misfit("another number of answers than of ranges")
         asked, self._asked = self._asked, ()
-        again: list[Range] = []
+        again: list[tuple[Range, bool]] = []
         for each, found in zip(asked, reply.answers, strict=True):
             match found:
                 case Split():
@@ -239,25 +263,27 @@ class Asker:
         self._work.extendleft(reversed(again))
         return True
 
-    def _compare(self, asked: Range, split: Split) -> list[Range]:
+    def _compare(self, asked: Range, split: Split) -> list[tuple[Range, bool]]:
         if asked.listed:
             raise _misfit("a split where a list was asked for")
-        lower, again = asked.lower, []
+        lower = asked.lower
+        again: list[tuple[Range, bool]] = []
         for part in split.parts:
             if not lower < part.upper <= asked.upper:
                 raise _misfit("parts out of order")
             count, fingerprint = self._index.fingerprint(self._session, lower, part.upper)
             if part.count == 0:
-                self._only_ours(lower, part.upper)
+                ours = self._index.keys(lower, part.upper, MAX_FOUND)
+                self._found.append(_Found(lower, [], [key[_HEIGHT_BYTES:] for key in ours]))
             elif (count, fingerprint) != (part.count, part.fingerprint):
-                small = count == 0 or count + part.count <= 2 * LEAF
-                again.append(Range(lower, part.upper, small))
+                is_small = count + part.count <= 2 * LEAF
+                again.append((Range(lower, part.upper, count == 0 or is_small), not is_small))
             lower = part.upper
         if lower != asked.upper:
             raise _misfit("parts end early")
         return again
 
-    def _take_list(self, asked: Range, listed: Listed) -> list[Range]:
+    def _take_list(self, asked: Range, listed: Listed) -> list[tuple[Range, bool]]:
         upper = asked.upper if listed.cut is None else listed.cut
         if not asked.lower <= upper <= asked.upper or (listed.cut is not None and upper == END):
             raise _misfit("a list was cut outside its range")
@@ -266,13 +292,10 @@ class Asker:
             raise _misfit("an id listed twice")
         ours = [key[_HEIGHT_BYTES:] for key in self._index.keys(asked.lower, upper)]
         known = set(ours)
-        self.need += [each for each in listed.ids if each not in known]
-        self.have += [each for each in ours if each not in theirs]
-        return [Range(upper, asked.upper, True)] if upper != asked.upper else []
-
-    def _only_ours(self, lower: bytes, upper: bytes) -> None:
-        keys = self._index.keys(lower, upper, MAX_FOUND)
-        self.have += [key[_HEIGHT_BYTES:] for key in keys]
+        need = [each for each in listed.ids if each not in known]
+        have = [each for each in ours if each not in theirs]
+        self._found.append(_Found(asked.lower, need, have))
+        return [(Range(upper, asked.upper, True), True)] if upper != asked.upper else []
 
 
 def _misfit(what: str) -> RemoteProtocolError:

@@ -74,6 +74,7 @@ class PeerSync:
         self._wanted: set[bytes] = set()
         self._lacking: dict[bytes, None] = {}
         self._steps = CHASE_STEPS
+        self._is_pushing = False
         self._compared: tuple[bytes, bytes] | None = None
         self._deadline: float | None = None
         self._queries: deque[Query] = deque()
@@ -89,8 +90,8 @@ class PeerSync:
 
     @property
     def is_busy(self) -> bool:
-        """Whether an answer of the peer is awaited."""
-        return self._session is not None or bool(self._wanted)
+        """Whether an answer of the peer is awaited, or it is sent what it lacks."""
+        return self._session is not None or bool(self._wanted) or self._is_pushing
 
     # --- what the owner calls --------------------------------------------------------------------
 
@@ -139,6 +140,13 @@ class PeerSync:
     def answer_next(self) -> Reply | None:
         """The reply to the oldest unanswered query. Raises RemoteProtocolError("log-ranges")."""
         return answer(self._replica.index, self._queries.popleft()) if self._queries else None
+
+    def pushed(self, now: float) -> None:
+        """All that was to be pushed is on its way."""
+        if self._is_pushing:
+            self._is_pushing = False
+            if not self.is_busy:
+                self._go_on(now)
 
     def took(self, entries: Iterable[Entry], now: float) -> None:
         """Entries of the peer were ingested, or refused: go on."""
@@ -249,6 +257,7 @@ class PeerSync:
         self._to_fetch = deque(dict.fromkeys(session.need[:MAX_FOUND]))
         have = self._replica.in_order(dict.fromkeys(session.have[:MAX_FOUND]))
         if have:
+            self._is_pushing = True
             self.actions.append(Push(tuple(have)))
         self._go_on(now)
 
@@ -259,6 +268,7 @@ class PeerSync:
     def _forget(self) -> None:
         self._session = None
         self._deadline = None
+        self._is_pushing = False
         self._wanted.clear()
         self._to_fetch.clear()
         self._lacking.clear()

@@ -133,6 +133,7 @@ class Network:
                     found = tuple(by_id[name] for name in ids if name in by_id)
                     for at in range(0, len(found), 16):
                         self.send(mine, theirs, Entries(peer.group, found[at : at + 16]))
+                    sync.pushed(self.now)
 
     def deliver(self, at: int, *, keep: bool = False) -> None:
         source, target, data = self.flying[at] if keep else self.flying.pop(at)

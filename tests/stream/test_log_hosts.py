@@ -9,8 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 import trio
 
-from fogp2p.environment import within
-from fogp2p.environment import DiskError
+from fogp2p.environment import DiskError, within
 from fogp2p.errors import LimitExceeded, LocalProtocolError
 from fogp2p.identity import Identity, ephemeral
 from fogp2p.protocols.log import (
@@ -268,9 +267,7 @@ async def test_a_copied_key_forks_and_everybody_sees_it(
             network.partition([friend.keys.peer_id, KEYS[2].peer_id], [])
             async with member(network, 2, MemoryStorage()) as ben:
                 bens = await ben.opened(group)
-                await friend.host.connect(
-                    ben.keys.peer_id, ben.host.addresses, deadline=within(10)
-                )
+                await friend.host.connect(ben.keys.peer_id, ben.host.addresses, deadline=within(10))
                 await level(theirs, bens)
                 await bens.append(b"to " + friend.keys.peer_id.short.encode())
                 await level(theirs, bens)
