@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import random
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -34,6 +37,18 @@ from fogp2p.protocols.log.messages import (
 from fogp2p.protocols.log.reconcile import Asker, RangeIndex, answer
 from fogp2p.protocols.log.sync import PeerSync, Push, Say
 
+
+def _reader() -> Any:
+    """The specification written again without the library, for verdicts."""
+    path = Path(__file__).parent.parent / "conformance" / "reader_log.py"
+    spec = importlib.util.spec_from_file_location("reader_log", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+NAIVE = _reader()
 IDENTITIES = [ephemeral(random.Random(f"log/{n}")) for n in range(7)]
 KEYS = [identity.peer_id.ed25519 or b"" for identity in IDENTITIES]
 
@@ -243,6 +258,10 @@ def test_replicas_converge_whatever_happens(
             network.flying.clear()
     network.settle()
     first = network.peers[0].replica
+    naive = NAIVE.Log([NAIVE.Entry(data) for data in network.peers[0].disk])
+    assert {name: verdict.value for name, verdict in first.verdicts().items()} == {
+        name: naive.verdict(entry) for name, entry in naive.entries.items()
+    }
     for peer in network.peers:
         assert peer.replica.verdicts() == first.verdicts()
         assert peer.verdicts == peer.replica.verdicts()
