@@ -350,8 +350,9 @@ class Replica:
             before = self._nodes[entry.previous]
             if before.author != entry.author or before.position + 1 != entry.position:
                 raise RemoteProtocolError("not the next of its author's chain", code="log-entry")
-        last = body.last if isinstance(body, Remove) else None
-        if last is not None and self._nodes[last].author != body.member:
+        if not isinstance(body, Remove) or body.last is None:
+            return
+        if self._nodes[body.last].author != body.member:
             raise RemoteProtocolError("the entry kept is somebody else's", code="log-entry")
 
     def _fork_with(self, node: Node) -> Fork | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from fogp2p.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
 from fogp2p.identity import ephemeral
-from fogp2p.protocols.log.config import LEAF, MAX_PARTS
+from fogp2p.protocols.log.config import LEAF, MAX_FRAME_BYTES, MAX_PARTS
 from fogp2p.protocols.log.entries import (
     Admit,
     Entry,
@@ -31,6 +32,7 @@ from fogp2p.protocols.log.membership import Verdict
 from fogp2p.protocols.log.messages import (
     Entries,
     LogMessage,
+    Query,
     decode_message,
     encode_message,
 )
@@ -296,3 +298,40 @@ def test_ranges_find_the_difference_exactly(seed: int, common: int, apart: int) 
     assert sorted(asker.have) == sorted(key[4:] for key in mine - theirs)
     assert (one.whole() == other.whole()) == (mine == theirs)
     assert len(mine) <= LEAF or len(one.cuts(b"", b"\xff", MAX_PARTS)) <= MAX_PARTS
+
+
+VECTORS = Path(__file__).parent.parent.parent / "specs" / "log" / "vectors" / "v1"
+SEEDS = [
+    bytes.fromhex(case["encoded"])
+    for name in ("entries", "messages")
+    for case in json.loads((VECTORS / f"{name}.json").read_text("ascii"))["valid"]
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    base=st.sampled_from([b"", *SEEDS]),
+    at=st.integers(0, 600),
+    patch=st.binary(max_size=12),
+    cut=st.integers(0, 8),
+)
+@pytest.mark.attack(122)
+def test_whatever_comes_only_remote_errors_leave(
+    base: bytes, at: int, patch: bytes, cut: int
+) -> None:
+    """The twin of tests/fuzz/fuzz_log.py: mutations of good entries and messages."""
+    data = base[:at] + patch + base[at + len(patch) : len(base) - cut]
+    replica = Replica(bytes(32))
+    try:
+        entry = decode_entry(data)
+        assert entry.data == data
+        replica.ingest(entry)
+    except RemoteProtocolError:
+        assert len(replica) == 0
+    try:
+        message = decode_message(data)
+        assert encode_message(message) == data
+        if isinstance(message, Query):
+            assert len(encode_message(answer(RangeIndex(), message))) < MAX_FRAME_BYTES
+    except RemoteProtocolError:
+        return
