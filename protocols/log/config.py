@@ -31,7 +31,7 @@ MAX_LEVEL: Final = 63
 MAX_CONTROLS: Final = 4_096
 
 # --- what a replica holds -------------------------------------------------------------------------
-# About 600 bytes of memory for each entry (bodies stay on disk): 120 MB for a full log.
+# About 500 bytes of memory for each entry (bodies stay on disk): 100 MB for a full log.
 MAX_GROUP_ENTRIES: Final = 200_000
 MAX_GROUPS: Final = 256
 # Entries that came before their parents: a batch or two from each of a few peers.

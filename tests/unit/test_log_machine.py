@@ -24,8 +24,23 @@ from fogp2p.protocols.log.entries import (
     seal_entry,
 )
 from fogp2p.protocols.log.keys import Keyring, ReaderKey, seal_epoch
-from fogp2p.protocols.log.machine import MembersChanged, Placed, Replica, found_draft
-from fogp2p.protocols.log.messages import Frontier, Query, Want
+from fogp2p.protocols.log.machine import (
+    ForkFound,
+    MembersChanged,
+    Placed,
+    Replica,
+    found_draft,
+)
+from fogp2p.protocols.log.membership import Verdict
+from fogp2p.protocols.log.messages import (
+    Frontier,
+    Listed,
+    Query,
+    Reply,
+    Want,
+    decode_message,
+    encode_message,
+)
 from fogp2p.protocols.log.sync import PeerSync, Push, Say
 
 SECRETS = [bytes([n + 1]) * 32 for n in range(24)]
@@ -153,6 +168,16 @@ def test_what_waits_is_placed_as_soon_as_it_can() -> None:
     assert len(other) == 1 and len(other.pending) == 20 and admission not in other
 
 
+@pytest.mark.spec("LOG-004")
+def test_kinds_of_later_versions_are_kept_and_judged() -> None:
+    replica, _ = found()
+    admit(replica, 1)
+    draft = replica.draft(KEYS[1], Kind.LEAVE, b"of tomorrow")
+    (placed,) = replica.ingest(seal_entry(replace(draft, kind=77), PEOPLE[1].sign))
+    assert isinstance(placed, Placed) and placed.verdict is Verdict.STANDS
+    assert KEYS[1] in replica.members and len(write(replica, 0).parents) == 1
+
+
 @pytest.mark.spec("LOG-052")
 def test_the_epoch_to_write_under() -> None:
     group, reader = bytes(32), ReaderKey(SECRETS[0])
@@ -212,3 +237,24 @@ async def test_storage_refuses_a_gap() -> None:
     assert await storage.fetch(b"g", [b"c", b"a"]) == {b"a": b"1"}
     assert (await storage.mark(b"g", "screen"), await storage.mark(b"x", "screen")) == (1, 0)
     await trio.lowlevel.checkpoint()
+
+
+def test_an_empty_list_is_no_split() -> None:
+    for listed in (Listed((), None), Listed((), b"\1"), Listed((b"\1" * 32,), None)):
+        reply = Reply(bytes(32), bytes(8), 1, (listed,))
+        assert decode_message(encode_message(reply)) == reply
+
+
+def test_a_second_entry_at_position_0_does_not_end_the_group() -> None:
+    """The founder forks at its first position: it is muted, the founding entry stands."""
+    replica, founding = found()
+    admit(replica, 1)
+    draft = Draft(
+        replica.group, KEYS[0], 0, None, (founding.id,), 1, 0, Kind.MESSAGE, bytes(32), b""
+    )
+    events = replica.ingest(seal_entry(draft, PEOPLE[0].sign))
+    assert any(isinstance(event, ForkFound) for event in events)
+    assert KEYS[0] in replica.members and KEYS[1] not in replica.members
+    with pytest.raises(LocalProtocolError) as caught:
+        write(replica, 0)
+    assert caught.value.code == "log-forked"
