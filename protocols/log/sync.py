@@ -257,6 +257,8 @@ class PeerSync:
             self.actions.append(Say(query))
             return
         self._session = None
+        if self._theirs is not None:
+            self._theirs = replace(self._theirs, asks=False)  # this was the session it asked for
         self._to_fetch = deque(dict.fromkeys(session.need[:MAX_FOUND]))
         have = self._replica.in_order(dict.fromkeys(session.have[:MAX_FOUND]))
         if have:
