@@ -40,7 +40,8 @@ _STOCK: Final = {
 }
 _NOT_COVERED: Final = """\
 * rust-, nim- and jvm-libp2p were not run.
-* TCP with Noise and yamux only: our host offers no QUIC, WebSocket, WebTransport, WebRTC, TLS, mplex.
+* TCP with Noise and yamux only: our host offers no QUIC, WebSocket, WebTransport, WebRTC, TLS,
+  mplex.
 * The Kad-DHT with js and go (ours has its own protocol id; only the stock Python library is asked).
 * Relay, hole punching and AutoNAT; gossipsub 1.2 (IDONTWANT) and peer exchange.
 * Two machines, loss and latency: everything ran on one machine, over loopback or a virtual LAN.
