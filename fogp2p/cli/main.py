@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "ping": "measure the round trip to a peer",
     "id": "this peer's name and addresses",
     "config": "show, check and find the configuration",
+    "conformance": "check whether a peer keeps the specifications",
     "sandbox": "try the sandbox for untrusted jobs",
     "testnet": "run several peers on this machine",
     "demo": "a scripted tour of a local network, with proof",
