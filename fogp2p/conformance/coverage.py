@@ -13,7 +13,7 @@ __all__ = ["NOT_ON_THE_WIRE", "reason_for"]
 
 NOT_ON_THE_WIRE: Final[Mapping[str, str]] = {
     # --- specifications that no protocol of a running peer speaks with strangers
-    "BTC": "spoken over Bluetooth LE and links between friends, not on a stream; its vectors check it",
+    "BTC": "spoken over Bluetooth LE and other links, not on a stream; its vectors check it",
     "BOK": "about a file of the peer's own",
     "IDN": "about the keystore, a file of the peer's own",
     "LOT": "a computation, not a conversation: its vectors check it",

@@ -10,10 +10,22 @@ from dataclasses import dataclass, field
 from fogp2p.schema import about, named
 
 from .context import Target
-from .model import Outcome
+from .coverage import NOT_ON_THE_WIRE
+from .model import Outcome, all_checks
 from .runner import Result
 
-__all__ = ["ConformanceAnswer", "ConformanceRow", "answer_of", "details", "junit", "rows", "totals"]
+__all__ = [
+    "HEAD",
+    "ConformanceAnswer",
+    "ConformanceList",
+    "ConformanceRow",
+    "answer_of",
+    "details",
+    "junit",
+    "listing_answer",
+    "rows",
+    "totals",
+]
 
 HEAD = ("SPEC", "CHECK", "RESULT", "MS", "WHAT THE PEER DOES")
 
@@ -43,6 +55,40 @@ class ConformanceAnswer:
     failed: int = field(metadata=about("checks", minimum=0))
     not_applicable: int = field(metadata=about("checks", minimum=0))
     results: tuple[ConformanceRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConformanceEntry:
+    """A check that there is."""
+
+    spec: str
+    check: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConformanceGap:
+    """Sentences that no check reaches: an anchor, or the three letters of a specification."""
+
+    anchor: str
+    reason: str
+
+
+@named("conformance-list/1")
+@dataclass(frozen=True, slots=True)
+class ConformanceList:
+    """What `fogp2p conformance --list` shows."""
+
+    checks: tuple[ConformanceEntry, ...]
+    not_checkable: tuple[ConformanceGap, ...]
+
+
+def listing_answer() -> ConformanceList:
+    """All checks, and what none of them reaches."""
+    return ConformanceList(
+        tuple(ConformanceEntry(each.spec, each.identifier, each.title) for each in all_checks()),
+        tuple(ConformanceGap(*each) for each in sorted(NOT_ON_THE_WIRE.items())),
+    )
 
 
 def answer_of(target: Target, seed: int, results: Sequence[Result]) -> ConformanceAnswer:

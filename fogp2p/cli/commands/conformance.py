@@ -10,10 +10,9 @@ import trio
 from fogp2p import schema
 from fogp2p.addresses import parse_address
 from fogp2p.cli.output import FAILED, Output, table
-from fogp2p.conformance import Target, all_checks, run_checks, select
-from fogp2p.conformance.coverage import NOT_ON_THE_WIRE
+from fogp2p.conformance import Target, run_checks, select
 from fogp2p.conformance.model import Outcome
-from fogp2p.conformance.report import HEAD, answer_of, details, junit, rows, totals
+from fogp2p.conformance.report import HEAD, answer_of, details, junit, listing_answer, rows, totals
 from fogp2p.conformance.runner import Result
 from fogp2p.environment import real_environment
 from fogp2p.errors import LocalProtocolError
@@ -35,9 +34,7 @@ _MAX_SEED = 2**31 - 1
     help="Seconds between connections after a burst; 0 on this machine, else 5.",
 )
 @click.option("--junit", "junit_file", type=click.Path(path_type=Path), help="JUnit XML, too.")
-@click.option(
-    "--list", "listing", is_flag=True, help="Which checks there are, and which cannot be."
-)
+@click.option("--list", "listing", is_flag=True, help="Show the checks, and what none reaches.")
 @click.pass_obj
 @click.pass_context
 def command(
@@ -83,17 +80,14 @@ def command(
 
 
 def _list(output: Output) -> None:
-    checks = [(each.spec, each.identifier, each.title) for each in all_checks()]
-    others = sorted(NOT_ON_THE_WIRE.items())
-    answer = {
-        "schema": "conformance-list/1",
-        "checks": [dict(zip(("spec", "check", "title"), row, strict=True)) for row in checks],
-        "not_checkable": [{"anchor": anchor, "reason": reason} for anchor, reason in others],
-    }
+    answer = listing_answer()
     lines = [
-        *table(("SPEC", "CHECK", "WHAT THE PEER DOES"), checks),
+        *table(
+            ("SPEC", "CHECK", "WHAT THE PEER DOES"),
+            [(each.spec, each.check, each.title) for each in answer.checks],
+        ),
         "",
         "Not checkable on the wire:",
-        *table(("ANCHOR", "WHY"), others),
+        *table(("ANCHOR", "WHY"), [(each.anchor, each.reason) for each in answer.not_checkable]),
     ]
-    output.result(answer, lines)
+    output.result(schema.answer(answer), lines)
