@@ -26,7 +26,7 @@ from fogp2p.identity import Identity, ephemeral
 from fogp2p.ids import PeerId, ProtocolId
 from fogp2p.transports.libp2p import Libp2pConfig, open_host
 
-from .config import BURST, CONNECT_TIMEOUT_S, REFUSAL_TIMEOUT_S
+from .config import BURST, CONNECT_TIMEOUT_S
 from .errors import CheckFailed, NotApplicable
 from .transcript import Transcript
 from .wire import Endpoint, RawPeer, open_socket, raw_dial
@@ -89,16 +89,19 @@ class Pace:
 class Talk:
     """A stream to the target whose words are written down."""
 
-    def __init__(self, stream: Stream, transcript: Transcript, max_bytes: int) -> None:
+    def __init__(
+        self, stream: Stream, transcript: Transcript, max_bytes: int, patience_s: float
+    ) -> None:
         self.stream = stream
         self._transcript = transcript
+        self._patience_s = patience_s
         self._decoder = FrameDecoder(max_bytes=max_bytes)
 
     async def say(self, data: bytes, note: str) -> None:
         """Send; what the peer has already cut off is no error here."""
         self._transcript.sent(data, note)
         try:
-            with trio.fail_after(REFUSAL_TIMEOUT_S):
+            with trio.fail_after(CONNECT_TIMEOUT_S):
                 await self.stream.write_all(data)
         except TransportError as exc:
             self._transcript.note(f"not all of it went out: {exc}")
@@ -139,8 +142,9 @@ class Talk:
             if data:
                 raise CheckFailed(f"the peer answered {what}")
 
-    async def refusal(self, what: str, timeout_s: float = REFUSAL_TIMEOUT_S) -> str:
+    async def refusal(self, what: str, timeout_s: float | None = None) -> str:
         """The peer ends the stream without a word. Raises CheckFailed for anything else."""
+        timeout_s = timeout_s if timeout_s is not None else self._patience_s
         try:
             with trio.fail_after(timeout_s):
                 data = await self.read_some()
@@ -159,11 +163,12 @@ class Talk:
 class Visitor:
     """An honest connection to the target, on which streams are opened by hand."""
 
-    def __init__(self, host: Host, identity: Identity, target: Target, notes: Transcript) -> None:
+    def __init__(self, host: Host, identity: Identity, context: Context) -> None:
         self.host = host
         self.identity = identity
-        self._target = target
-        self._transcript = notes
+        self._target = context.target
+        self._transcript = context.transcript
+        self._patience_s = context.patience_s
 
     @property
     def peer_id(self) -> PeerId:
@@ -176,16 +181,16 @@ class Visitor:
         stream = await self.host.open_stream(
             self._target.peer, [protocol], deadline=within(CONNECT_TIMEOUT_S)
         )
-        return Talk(stream, self._transcript, max_bytes)
+        return Talk(stream, self._transcript, max_bytes, self._patience_s)
 
     def talk(self, stream: Stream, *, max_bytes: int = 262_144) -> Talk:
         """A stream that the peer opened."""
         self._transcript.note(f"the peer opens a stream of {stream.protocol}")
-        return Talk(stream, self._transcript, max_bytes)
+        return Talk(stream, self._transcript, max_bytes, self._patience_s)
 
-    async def cut_off(self, timeout_s: float = REFUSAL_TIMEOUT_S) -> bool:
+    async def cut_off(self) -> bool:
         """Whether the peer closes the connection in time."""
-        with trio.move_on_after(timeout_s):
+        with trio.move_on_after(self._patience_s):
             while self._target.peer in self.host.peers():  # noqa: ASYNC110 - any host will do
                 await trio.sleep(0.01)
             self._transcript.note("the peer closed the connection")
@@ -194,16 +199,20 @@ class Visitor:
 
 
 class Context:
-    """One check's means. `random` follows from the seed and the check; keys are new each time,
-    because a peer remembers who misbehaved."""
+    """One check's means.
+
+    `random` follows from the seed and the check; keys are new each time, because a peer remembers
+    who misbehaved. `patience_s` is how long the peer may take to refuse something.
+    """
 
     def __init__(
-        self, target: Target, seed: int, identifier: str, pace: Pace | None = None
+        self, target: Target, seed: int, identifier: str, pace: Pace, patience_s: float
     ) -> None:
         self.target = target
+        self.patience_s = patience_s
         self.random = random.Random(f"{seed}/{identifier}")  # noqa: S311 - repeatable on purpose
         self.transcript = Transcript()
-        self._pace = pace if pace is not None else Pace(0)
+        self._pace = pace
         self._keys = random.SystemRandom()
 
     def identity(self, side: Side = "any") -> Identity:
@@ -268,7 +277,7 @@ class Context:
             except FogError as exc:
                 raise CheckFailed(f"an honest connection fails: {exc}") from exc
             self.transcript.note(f"connected as {identity.peer_id.short}")
-            yield Visitor(host, identity, target, self.transcript)
+            yield Visitor(host, identity, self)
 
     async def still_serves(self) -> None:
         """Others are not harmed: somebody new comes in. Raises CheckFailed."""

@@ -14,7 +14,7 @@ from fogp2p.ids import ProtocolId
 from fogp2p.supervision import contained
 
 from . import checks as _checks  # noqa: F401 - enters them into the table
-from .config import CHECK_TIMEOUT_S, CONNECT_TIMEOUT_S, PACE_S
+from .config import CHECK_TIMEOUT_S, CONNECT_TIMEOUT_S, PACE_S, REFUSAL_TIMEOUT_S
 from .context import Context, Pace, Target
 from .errors import CheckFailed, NotApplicable
 from .model import Check, Outcome
@@ -43,11 +43,13 @@ async def run_checks(
     *,
     seed: int,
     pace_s: float | None = None,
+    patience_s: float = REFUSAL_TIMEOUT_S,
     on_result: Callable[[Result], object] = lambda _: None,
 ) -> list[Result]:
     """Run `selected`; results come in its order. `on_result` hears of each as it ends.
 
     `pace_s`: seconds between connections after a burst; None: 0 on this machine, else 5.
+    `patience_s`: how long the peer may take to refuse something.
     Raises Unreachable when nobody answers as the target at all.
     """
     pace = Pace(pace_s if pace_s is not None else (0.0 if target.is_local else PACE_S))
@@ -55,7 +57,9 @@ async def run_checks(
     found: dict[str, Result] = {}
 
     async def run(each: Check) -> None:
-        result = await _run(target, each, seed, pace, offered)
+        result = await _run(
+            seed, each, Context(target, seed, each.identifier, pace, patience_s), offered
+        )
         found[each.identifier] = result
         on_result(result)
 
@@ -69,16 +73,13 @@ async def run_checks(
     return [found[each.identifier] for each in selected]
 
 
-async def _run(
-    target: Target, each: Check, seed: int, pace: Pace, offered: frozenset[ProtocolId]
-) -> Result:
-    context = Context(target, seed, each.identifier, pace)
+async def _run(seed: int, each: Check, context: Context, offered: frozenset[ProtocolId]) -> Result:
     start = trio.current_time()
     outcome, said = Outcome.NOT_APPLICABLE, f"the peer does not offer {each.needs}"
     if each.needs is None or each.needs in offered:
         outcome, said = await _judge(each, context)
     took = 1000 * (trio.current_time() - start)
-    repeat = f"fogp2p conformance {shlex.quote(str(target.address))} " + (
+    repeat = f"fogp2p conformance {shlex.quote(str(context.target.address))} " + (
         f"--only {each.identifier} --seed {seed}"
     )
     lines = tuple(context.transcript.lines()) if outcome is Outcome.FAILED else ()
@@ -123,7 +124,7 @@ async def _offered(
 
     Raises Unreachable.
     """
-    context = Context(target, seed, _PROBE)
+    context = Context(target, seed, _PROBE, pace, CONNECT_TIMEOUT_S)
     await pace.wait()
     found = set()
     try:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -52,8 +51,6 @@ DATA, WINDOW, PING, GO_AWAY = range(4)
 SYN, ACK, FIN, RST = 1, 2, 4, 8
 _KINDS: Final = ("data", "window", "ping", "go-away")
 _READ: Final = 65_536
-# Frames kept unread: more than any check waits for.
-_MAX_WAITING: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +89,15 @@ class RawPeer:
         self.channel = channel
         self.transcript = transcript if transcript is not None else Transcript()
         self._buffer = early
-        self._waiting: deque[Frame] = deque(maxlen=_MAX_WAITING)
+        self._sending = trio.Lock()
 
     async def send(self, *frames: bytes) -> None:
         """Seal and send."""
         plain = b"".join(frames)
-        self.transcript.sent(plain, "yamux")
-        await self.socket.send_all(self.channel.encrypt(plain))
+        # Whoever reads answers pings meanwhile, and sealed messages have an order.
+        async with self._sending:
+            self.transcript.sent(plain, "yamux")
+            await self.socket.send_all(self.channel.encrypt(plain))
 
     async def open(self, stream: int, protocol: ProtocolId) -> None:
         """Open a stream and propose a protocol, waiting for nothing."""

@@ -11,6 +11,7 @@ from fogp2p import schema
 from fogp2p.addresses import parse_address
 from fogp2p.cli.output import FAILED, Output, table
 from fogp2p.conformance import Target, run_checks, select
+from fogp2p.conformance.config import REFUSAL_TIMEOUT_S
 from fogp2p.conformance.model import Outcome
 from fogp2p.conformance.report import HEAD, answer_of, details, junit, listing_answer, rows, totals
 from fogp2p.conformance.runner import Result
@@ -33,6 +34,13 @@ _MAX_SEED = 2**31 - 1
     type=click.FloatRange(0, 60),
     help="Seconds between connections after a burst; 0 on this machine, else 5.",
 )
+@click.option(
+    "--patience",
+    type=click.FloatRange(0.1, 20),
+    default=REFUSAL_TIMEOUT_S,
+    show_default=True,
+    help="Seconds a peer may take to refuse something.",
+)
 @click.option("--junit", "junit_file", type=click.Path(path_type=Path), help="JUnit XML, too.")
 @click.option("--list", "listing", is_flag=True, help="Show the checks, and what none reaches.")
 @click.pass_obj
@@ -44,6 +52,7 @@ def command(
     only: tuple[str, ...],
     seed: int | None,
     pace: float | None,
+    patience: float,
     junit_file: Path | None,
     listing: bool,
 ) -> None:
@@ -67,7 +76,9 @@ def command(
             output.say(f"{result.check.identifier} failed: {result.said}")
 
     async def run() -> list[Result]:
-        return await run_checks(place, selected, seed=chance, pace_s=pace, on_result=say)
+        return await run_checks(
+            place, selected, seed=chance, pace_s=pace, patience_s=patience, on_result=say
+        )
 
     results = trio.run(run)
     answer = answer_of(place, chance, results)

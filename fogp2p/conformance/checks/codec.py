@@ -90,7 +90,7 @@ async def _pieces(context: Context) -> str:
 @check("COD-001", "writes deterministic CBOR itself", needs=VERSION)
 async def _deterministic(context: Context) -> str:
     # `agreed` reads both of its messages with a reader that takes nothing else.
-    async with agreed(context) as run:
+    async with agreed(context, echo=()) as run:
         return f"hello and choice of version {run.version}"
 
 
@@ -141,5 +141,5 @@ async def _schema(context: Context) -> str:
 async def _as_received(context: Context) -> str:
     # Keys that a reader skips are in what both sign: encoding what was understood loses them.
     later = {_LATER: [1, "later"], 99: context.random.randbytes(16)}
-    async with agreed(context, extra=later):
+    async with agreed(context, echo=(), extra=later):
         return "signatures over a hello with unknown keys verify"

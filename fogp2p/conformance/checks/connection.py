@@ -8,7 +8,7 @@ from typing import Final
 import trio
 
 from fogp2p import protobuf
-from fogp2p.conformance.config import CONNECT_TIMEOUT_S, REFUSAL_TIMEOUT_S
+from fogp2p.conformance.config import CONNECT_TIMEOUT_S
 from fogp2p.conformance.context import Context
 from fogp2p.conformance.errors import CheckFailed
 from fogp2p.conformance.model import check
@@ -75,7 +75,7 @@ async def _say(context: Context, socket: trio.SocketStream, data: bytes, note: s
 
 
 async def _must_hang_up(context: Context, socket: trio.SocketStream, what: str) -> str:
-    if not await read_to_the_end(socket, context.transcript, REFUSAL_TIMEOUT_S):
+    if not await read_to_the_end(socket, context.transcript, context.patience_s):
         raise CheckFailed(f"the peer does not hang up on {what}")
     return "connection closed"
 

@@ -215,7 +215,7 @@ async def _neighbours(context: Context, count: int) -> AsyncIterator[tuple[bytes
         yield topic, found
 
 
-@check("GOS-003a", "passes on what is signed", needs=MESHSUB)
+@check("GOS-003a", "passes on what is signed", needs=MESHSUB, patient=True)
 async def _passes_on(context: Context) -> str:
     data = context.random.randbytes(20)
     async with _neighbours(context, 2) as (topic, (sender, listener)):
@@ -226,7 +226,12 @@ async def _passes_on(context: Context) -> str:
     return "reached another neighbour"
 
 
-@check("GOS-003b", "passes on nothing with a false signature, nor remembers it", needs=MESHSUB)
+@check(
+    "GOS-003b",
+    "passes on nothing with a false signature, nor remembers it",
+    needs=MESHSUB,
+    patient=True,
+)
 async def _forged(context: Context) -> str:
     number = _number(context)
     async with _neighbours(context, 3) as (topic, (forger, honest, listener)):
@@ -245,7 +250,7 @@ async def _forged(context: Context) -> str:
     return "the forged one stopped there, the genuine one of the same id went on"
 
 
-@check("GOS-011", "answers a graft within a backoff with a prune", needs=MESHSUB)
+@check("GOS-011", "answers a graft within a backoff with a prune", needs=MESHSUB, patient=True)
 async def _backoff(context: Context) -> str:
     async with _neighbours(context, 1) as (topic, (one,)):
         rpc = _TYPES["Rpc"]()
@@ -262,7 +267,7 @@ async def _backoff(context: Context) -> str:
     raise CheckFailed("a graft within the backoff is not answered by a prune")
 
 
-@check("GOS-013", "hands one message to one peer three times at most", needs=MESHSUB)
+@check("GOS-013", "hands one message to one peer three times at most", needs=MESHSUB, patient=True)
 async def _retransmissions(context: Context) -> str:
     asked, data, number = 6, context.random.randbytes(20), _number(context)
     async with _neighbours(context, 2) as (topic, (sender, listener)):

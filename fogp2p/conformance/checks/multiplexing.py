@@ -7,7 +7,7 @@ from typing import Final
 
 import trio
 
-from fogp2p.conformance.config import CONNECT_TIMEOUT_S, REFUSAL_TIMEOUT_S
+from fogp2p.conformance.config import CONNECT_TIMEOUT_S
 from fogp2p.conformance.context import Context
 from fogp2p.conformance.errors import CheckFailed
 from fogp2p.conformance.model import check
@@ -45,7 +45,7 @@ async def _until_frame(peer: RawPeer, what: str, wanted: int, flags: int = 0) ->
 
 
 async def _must_end(context: Context, peer: RawPeer, what: str) -> str:
-    if not await peer.hears_the_end(REFUSAL_TIMEOUT_S):
+    if not await peer.hears_the_end(context.patience_s):
         raise CheckFailed(f"the connection survives {what}")
     await context.still_serves()
     return "connection closed; others are served"
@@ -118,7 +118,7 @@ async def _syn_flood(context: Context) -> str:
                         break
         except trio.BrokenResourceError:
             ended.set()
-        with trio.move_on_after(REFUSAL_TIMEOUT_S):
+        with trio.move_on_after(context.patience_s):
             while not ended.is_set() and not refused:  # noqa: ASYNC110 - counted above
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
@@ -160,7 +160,7 @@ async def _parity(context: Context) -> str:
     """A dialler opens odd streams; an even one could be the listener's own."""
     async with context.raw() as peer:
         await peer.send(frame(WINDOW, SYN, 2_000_002, 0))
-        with trio.move_on_after(REFUSAL_TIMEOUT_S):
+        with trio.move_on_after(context.patience_s):
             while (found := await peer.next_frame()) is not None:
                 if found.stream == 2_000_002:
                     if found.flags & RST:

@@ -7,7 +7,6 @@ from typing import Any, Final
 import trio
 
 from fogp2p.codec import encode
-from fogp2p.conformance.config import REFUSAL_TIMEOUT_S
 from fogp2p.conformance.context import Context
 from fogp2p.conformance.errors import CheckFailed
 from fogp2p.conformance.handshake import (
@@ -190,7 +189,7 @@ async def _false_choice(context: Context, *, flip: bool, downgrade: bool) -> str
             message[3] = bytes(signature)
         await talk.say(framed(message), "choice, altered")
         found = await talk.refusal("an altered choice")
-        if not await visitor.cut_off(REFUSAL_TIMEOUT_S):
+        if not await visitor.cut_off():
             raise CheckFailed(f"{found}, but the connection still stands")
     return "refused, connection closed"
 
