@@ -16,7 +16,17 @@ import pytest
 import trio
 
 from fogp2p.addresses import parse_address
-from fogp2p.conformance import Check, Outcome, Result, Target, all_checks, run_checks, select
+from fogp2p.conformance import (
+    Check,
+    CheckFailed,
+    NotApplicable,
+    Outcome,
+    Result,
+    Target,
+    all_checks,
+    run_checks,
+    select,
+)
 from fogp2p.conformance.coverage import NOT_ON_THE_WIRE, reason_for
 from fogp2p.conformance.model import SOURCES
 from fogp2p.errors import LocalProtocolError, Unreachable
@@ -197,3 +207,11 @@ async def test_other_implementations(theirs: str) -> None:
             assert each.outcome is Outcome.NOT_APPLICABLE and "does not offer" in each.said
     for identifier in ("MSS-001", "SEC-001", "SEC-002", "YMX-003", "YMX-004", "IDF-001", "PNG-001"):
         assert outcomes[identifier].outcome is Outcome.PASSED
+
+
+def test_errors_have_numbers() -> None:
+    for kind, number in ((CheckFailed, "FOG-CNF-001"), (NotApplicable, "FOG-CNF-002")):
+        with pytest.raises(kind) as caught:
+            raise kind("told")
+        assert caught.value.number == number
+        assert (ROOT / "docs" / "errors" / f"{number}.md").read_text().startswith(f"# {number}: ")
