@@ -34,7 +34,7 @@ from fogp2p.errors import LocalProtocolError, Unreachable
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 _ITEM = re.compile(r"^- \*\*([A-Z]{3}-\d{3})\*\* (.*(?:\n(?:  .*|\n(?=  )))*)", re.M)
-PATIENCE_S = 1.5  # a fault breaks up to twenty checks, and each waits so long for the refusal
+PATIENCE_S = 2.5  # a fault breaks up to twenty checks, and each waits so long for the refusal
 WAITS_TEN_SECONDS = "VER-050a"
 BRISK = tuple(each for each in all_checks() if each.identifier != WAITS_TEN_SECONDS)
 
