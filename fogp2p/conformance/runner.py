@@ -44,12 +44,14 @@ async def run_checks(
     seed: int,
     pace_s: float | None = None,
     patience_s: float = REFUSAL_TIMEOUT_S,
+    jobs: int = 1,
     on_result: Callable[[Result], object] = lambda _: None,
 ) -> list[Result]:
     """Run `selected`; results come in its order. `on_result` hears of each as it ends.
 
     `pace_s`: seconds between connections after a burst; None: 0 on this machine, else 5.
-    `patience_s`: how long the peer may take to refuse something.
+    `patience_s`: how long the peer may take to refuse something. `jobs`: checks at a time; more
+    than one is quicker with a peer that fails many, and its floods may then slow other checks.
     Raises Unreachable when nobody answers as the target at all.
     """
     pace = Pace(pace_s if pace_s is not None else (0.0 if target.is_local else PACE_S))
@@ -63,13 +65,18 @@ async def run_checks(
         found[each.identifier] = result
         on_result(result)
 
+    waiting = iter([each for each in selected if not each.patient])
+
+    async def work() -> None:
+        for each in waiting:
+            await run(each)
+
     async with trio.open_nursery() as nursery:
         for each in selected:
             if each.patient:
                 nursery.start_soon(run, each)
-        for each in selected:
-            if not each.patient:
-                await run(each)
+        for _ in range(jobs):
+            nursery.start_soon(work)
     return [found[each.identifier] for each in selected]
 
 

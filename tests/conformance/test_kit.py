@@ -81,7 +81,8 @@ def mutants() -> Iterator[Any]:
 
 
 def _run(target: Target, chosen: tuple[Check, ...], seed: int = 7) -> list[Result]:
-    return trio.run(partial(run_checks, target, chosen, seed=seed, patience_s=PATIENCE_S))
+    run = partial(run_checks, target, chosen, seed=seed, patience_s=PATIENCE_S, jobs=8)
+    return trio.run(run)
 
 
 def _failed(results: list[Result]) -> list[Result]:

@@ -39,7 +39,7 @@ _MAX_SEED = 2**31 - 1
     type=click.FloatRange(0.1, 20),
     default=REFUSAL_TIMEOUT_S,
     show_default=True,
-    help="Seconds a peer may take to refuse something.",
+    help="Seconds a peer may take to answer or refuse.",
 )
 @click.option("--junit", "junit_file", type=click.Path(path_type=Path), help="JUnit XML, too.")
 @click.option("--list", "listing", is_flag=True, help="Show the checks, and what none reaches.")

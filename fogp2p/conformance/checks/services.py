@@ -103,7 +103,7 @@ async def _ping(context: Context) -> str:
             for _ in range(rounds):
                 sent = context.random.randbytes(32)
                 await talk.say(sent, "32 bytes")
-                await _returned(talk.read_some, sent)
+                await _returned(talk.read_some, sent, context.patience_s)
     return f"{rounds} times"
 
 
@@ -116,14 +116,16 @@ async def _pieces(context: Context) -> str:
         async with talk.stream:
             for part in (sent[:cut], sent[cut:]):
                 await talk.say(part, f"{len(part)} bytes")
-            await _returned(talk.read_some, sent)
+            await _returned(talk.read_some, sent, context.patience_s)
     return f"{cut} and {32 - cut} bytes"
 
 
-async def _returned(read: Callable[[int], Awaitable[bytes]], sent: bytes) -> None:
+async def _returned(
+    read: Callable[[int], Awaitable[bytes]], sent: bytes, patience_s: float
+) -> None:
     got = b""
     try:
-        with trio.fail_after(CONNECT_TIMEOUT_S):
+        with trio.fail_after(patience_s):
             while len(got) < len(sent):
                 data = await read(len(sent) - len(got))
                 if not data:
