@@ -48,7 +48,8 @@ interop: $(VENV)/.fogp2p-dev  ## build js- and go-libp2p peers, talk to them, wr
 	sh interop/build.sh
 	@mkdir -p build
 	@status=0; $(BIN)/python -m pytest -q tests/interop --junitxml=build/interop.xml $(PYTEST_ARGS) || status=1; \
-		$(BIN)/python interop/results.py build/interop.xml > interop/RESULTS.md || status=1; exit $$status
+		$(BIN)/python interop/results.py build/interop.xml > build/RESULTS.md || status=1; \
+		mv build/RESULTS.md interop/RESULTS.md; exit $$status
 
 BENCH ?= bitchat_frames gossip lottery mix_packets noise_sessions sandbox wire
 bench: $(VENV)/.fogp2p-dev  ## all figures, into benchmarks/results (about a quarter of an hour)
