@@ -218,7 +218,7 @@ class Versioning:
             async with stream:
                 await self._converse(stream, run)
         except FogError as exc:
-            self._failed(run, peer, exc)
+            await self._failed(run, peer, exc)
 
     async def serve(self, stream: Stream) -> None:
         """The responder's side: once for each connection."""
@@ -230,7 +230,7 @@ class Versioning:
         try:
             await self._converse(stream, run)
         except FogError as exc:
-            self._failed(run, peer, exc)
+            await self._failed(run, peer, exc)
             raise
 
     async def _converse(self, stream: Stream, run: _Run) -> None:
@@ -275,13 +275,15 @@ class Versioning:
                 else:
                     machine.receive_end()
 
-    def _failed(self, run: _Run, peer: PeerId, exc: FogError) -> None:
+    async def _failed(self, run: _Run, peer: PeerId, exc: FogError) -> None:
         run.why_not = str(exc)
         if isinstance(exc, ProtocolRefused):
             run.why_not = "the peer does not speak /fog/version"
         run.done.set()
         level = logging.WARNING if isinstance(exc, RemoteProtocolError) else logging.INFO
         _LOG.log(level, "versions_not_agreed peer=%s reason=%s", peer.short, run.why_not)
+        if isinstance(exc, RemoteProtocolError) and exc.close_hint == "disconnect":
+            await self._host.disconnect(peer)  # VER-031
 
     def _end_of(self, hello: Hello, name: str, version: Version) -> int:
         """The earlier of both sides' ends of support, 0 for none."""
