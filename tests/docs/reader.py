@@ -160,7 +160,9 @@ class Reader:
             for line in list(machine.running):
                 machine.interrupt(line)
         for machine in self._machines.values():
-            code, printed = machine.run("fogp2p status >/dev/null 2>&1 || exit_code=$?; fogp2p down")
+            code, printed = machine.run(
+                "fogp2p status >/dev/null 2>&1 || exit_code=$?; fogp2p down"
+            )
             if code not in (0, 3):
                 raise PageFailed(f"the peer did not stop: {printed}")
 
@@ -218,7 +220,8 @@ def _free_ports(count: int) -> list[int]:
 
 def _multicast_works() -> bool:
     """Whether this machine's loopback carries multicast; some containers' does not."""
-    group = socket.inet_aton("224.0.0.251") + socket.inet_aton("127.0.0.1")
+    loopback = socket.inet_aton("127.0.0.1")
+    group = socket.inet_aton("224.0.0.251") + loopback
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hears,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as says,
@@ -227,7 +230,9 @@ def _multicast_works() -> bool:
             hears.bind(("", 0))
             hears.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
             hears.settimeout(1)
-            says.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+            says.setsockopt(
+                socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1")
+            )
             says.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, struct.pack("b", 0))
             says.sendto(b"?", ("224.0.0.251", hears.getsockname()[1]))
             return hears.recv(1) == b"?"

@@ -55,7 +55,11 @@ class Elsewhere:
 
 def _make_knows(line: str, machine: Machine) -> None:
     done = subprocess.run(
-        [*shlex.split(line), "-n", "WORKERS=1"], cwd=ROOT, capture_output=True, text=True, timeout=30
+        [*shlex.split(line), "-n", "WORKERS=1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
     assert done.returncode == 0, done.stderr
 

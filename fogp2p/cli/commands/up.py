@@ -20,6 +20,7 @@ from fogp2p.node import Node, open_peer
 from fogp2p.paths import Paths
 from fogp2p.process import harden
 from fogp2p.schema import answer
+from fogp2p.systemd import Notifier, credential
 from fogp2p.tasks import open_tasks
 
 __all__ = ["command"]
@@ -45,10 +46,13 @@ def command(output: Output, detach: bool, ready_fd: int | None, settings: tuple[
         return
     missing = harden()
     passphrase = os.environ.pop("FOGP2P_PASSPHRASE", None)
+    if passphrase is None:
+        passphrase = credential(os.environ, "fogp2p.passphrase")
+    manager = Notifier(os.environ)
     start_logging(loaded.config.log.level)
     for problem in missing:
         output.say(f"! {problem}")
-    trio.run(_run, output, output.paths, loaded, passphrase, ready_fd, settings)
+    trio.run(_run, output, output.paths, loaded, passphrase, ready_fd, settings, manager)
 
 
 async def _run(
@@ -58,6 +62,7 @@ async def _run(
     passphrase: str | None,
     ready_fd: int | None,
     flags: tuple[str, ...],
+    manager: Notifier,
 ) -> None:
     new = not paths.keystore.exists()
     started = trio.current_time()
@@ -78,7 +83,10 @@ async def _run(
         api = await node.add_service(api_service(serve, node.stopping, paths.socket))
         _greet(output, node, paths, new, trio.current_time() - started, api.url)
         _tell_ready(ready_fd, node)
+        manager.ready(f"{node.peer_id} serves")
+        signals.start_soon(manager.feed_watchdog)
         await node.stopping.wait()
+        manager.stopping()
         signals.cancel_scope.cancel()
     output.say("stopped")
 
