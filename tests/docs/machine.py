@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 # No command of a page takes longer, also where three other things are running.
@@ -69,7 +70,9 @@ class Machine:
 
     def printed_by(self, line: str) -> str:
         """What a line that runs until it is interrupted has printed so far."""
-        return self.running[line].log.read_text("utf-8", "replace")
+        log = self.running[line].log
+        # Its shell makes the file, in its own time.
+        return log.read_text("utf-8", "replace") if log.exists() else ""
 
     def wait_for(self, line: str, pattern: str) -> str:
         """Wait until `line` has printed `pattern`; return all it printed."""
@@ -83,7 +86,8 @@ class Machine:
     def interrupt(self, line: str) -> None:
         """Ctrl+C, by the group that the shell made for the line; it has to end then."""
         one = self.running.pop(line)
-        os.killpg(one.pid, signal.SIGINT)
+        with suppress(ProcessLookupError):  # it may have done what it was for
+            os.killpg(one.pid, signal.SIGINT)
         code, _ = self._ask(f"wait {one.pid}")
         self.transcript += one.log.read_text("utf-8", "replace")
         if code not in (0, 130):

@@ -5,7 +5,7 @@
 | `sh` | each line is typed into a shell and has to end with 0 |
 | `sh other` | the same on the other machine |
 | `console` | lines after `$` are typed, and must print the lines below them, in order |
-| `python` | runs as a program |
+| `python` | runs as a program; with tests in it, under pytest |
 | `python NAME.py` | is saved under that name; a later line has to use it |
 | `toml` | is a configuration without mistakes |
 | `json` | is JSON |
@@ -37,6 +37,8 @@ from .tables import ELSEWHERE, ENDS_WITH, PEER, PORTS, SAMPLES, UNTIL_INTERRUPTE
 
 RUN = ("sh", "console", "python", "toml", "json")
 SHOWN = ("text", "mermaid")
+# The plugin is named, because an older installation does not announce it.
+_PYTEST = "python -m pytest -q -p fogp2p.testing.plugin -p no:cacheprovider snippet.py"
 _HEREDOC = re.compile(r"<<-?\s*(['\"]?)(\w+)\1")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -80,8 +82,9 @@ class Reader:
                 (self._machine("").home / block.note).write_text(block.text, "utf-8")
                 self._saved.add(block.note)
             case "python":
-                (self._machine("").home / ".snippet.py").write_text(block.text, "utf-8")
-                self._type("", "python .snippet.py")
+                (self._machine("").home / "snippet.py").write_text(block.text, "utf-8")
+                tests = re.search(r"^(async )?def test_", block.text, re.M)
+                self._type("", _PYTEST if tests else "python snippet.py")
             case "toml":
                 file = self._root / "checked.toml"
                 file.write_text(block.text, "utf-8")

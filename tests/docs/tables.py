@@ -19,6 +19,7 @@ SAMPLES = {
     "FOGP2P:...": r"\bFOGP2P:[A-Z2-7]+\b",
     "80df9514f08a": r"(?<=\bid )[0-9a-f]{12}\b",
     "/ip4/192.168.1.7/tcp/7460/p2p/12D3KooW...": r"/ip[46]/\S+/p2p/\w+",
+    "/ip4/127.0.0.1/tcp/7460/p2p/12D3KooW...": r"/ip[46]/\S+/p2p/\w+",
 }
 """A value as a page shows it -> how the real one looks; the last one that was printed is meant."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ PAGES = sorted(
     path.relative_to(ROOT)
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/*.md"))
 )
+_INDENTED = re.compile(r" {4,}(\$ |fogp2p |make |pip |curl |python |import |from \w+ import )")
 pytestmark = pytest.mark.process
 
 
@@ -30,3 +32,12 @@ def test_every_block_says_what_it_is() -> None:
     for path in PAGES:
         for block in read(ROOT / path).blocks:
             assert block.language in known, f"{path}:{block.number}: {block.language!r}"
+
+
+def test_commands_stand_in_fences() -> None:
+    """What is indented only is run by nobody."""
+    for path in PAGES:
+        if path.name == "cli.md":
+            continue  # made from the help texts, which click indents
+        for number, line in read(ROOT / path).prose:
+            assert not _INDENTED.match(line), f"{path}:{number}: fence this: {line.strip()}"
