@@ -78,10 +78,20 @@ class Machine:
         """Wait until `line` has printed `pattern`; return all it printed."""
         end = time.monotonic() + LINE_S
         while not re.search(pattern, printed := self.printed_by(line), re.S):
-            if time.monotonic() > end:
+            if time.monotonic() > end or not self._goes_on(line):
+                # It may have printed its last words in between.
+                if re.search(pattern, printed := self.printed_by(line), re.S):
+                    break
                 raise PageFailed(f"{line}\nnever printed {pattern!r}, but:\n{printed}")
             time.sleep(0.05)
         return printed
+
+    def _goes_on(self, line: str) -> bool:
+        try:
+            os.kill(self.running[line].pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
     def interrupt(self, line: str) -> None:
         """Ctrl+C, by the group that the shell made for the line; it has to end then."""

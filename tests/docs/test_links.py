@@ -19,6 +19,7 @@ from .tables import ELSEWHERE, ENDS_WITH, SAMPLES, UNTIL_INTERRUPTED
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("docs", "deploy", "specs", "requirements", "benchmarks", "interop")
 EVERY = sorted([*ROOT.glob("*.md"), *(p for each in FOLDERS for p in (ROOT / each).rglob("*.md"))])
+_PROTOCOL = re.compile(r"""(?:ProtocolId|protocol_id)\("(/[\w/.-]+)"\)""")
 MANUAL = [page for page in EVERY if page.parent == ROOT or page.is_relative_to(ROOT / "docs")]
 
 
@@ -108,3 +109,22 @@ def test_no_exception_of_the_tables_is_left_over() -> None:
     text = "\n".join(path.read_text("utf-8") for path in (*MANUAL, ROOT / "deploy" / "README.md"))
     for entry in (*ELSEWHERE, *ENDS_WITH, *SAMPLES, *UNTIL_INTERRUPTED):
         assert entry in text, f"no page has {entry!r}"
+
+
+def test_the_index_names_every_page() -> None:
+    """Errors are found by their number, and the reference lists them."""
+    index = ROOT / "docs" / "README.md"
+    named = {(index.parent / target).resolve() for _, target in _page(index).links}
+    pages = {path for path in MANUAL if path.is_relative_to(ROOT / "docs") and path != index}
+    missing = [_name(path) for path in pages - named if path.parent.name != "errors"]
+    assert not missing
+
+
+def test_the_wire_table_has_every_protocol() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    served = set()
+    for folder in ("protocols", "transports"):
+        for file in (ROOT / folder).rglob("*.py"):
+            served |= set(_PROTOCOL.findall(file.read_text("utf-8")))
+    assert {"/fog/version/1.0.0", "/meshsub/1.1.0"} <= served
+    assert not [name for name in served if f"`{name}`" not in text]
