@@ -76,7 +76,7 @@ async def _run(
             node,
             loaded,
             paths.socket,
-            config_file=paths.config,
+            paths=paths,
             environ=dict(os.environ),
             flags=flags,
         )
