@@ -30,6 +30,7 @@ from pathlib import Path
 
 from fogp2p.config import load_config
 from fogp2p.environment import real_environment
+from fogp2p.errors import ConfigError
 
 from .machine import Machine, PageFailed
 from .markdown import Block, Page
@@ -64,7 +65,7 @@ class Reader:
             for block in self._page.blocks:
                 try:
                     self._block(block)
-                except PageFailed as exc:
+                except (PageFailed, ConfigError, json.JSONDecodeError) as exc:
                     raise PageFailed(f"{self._page.path}:{block.number}: {exc}") from exc
             if self._saved:
                 raise PageFailed(f"{self._page.path}: no line runs {sorted(self._saved)}")
