@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import secrets
@@ -112,10 +113,9 @@ class Machine:
         self._shell.wait()
         self._shell.stdin.close()
         self._shell.stdout.close()
-        for lock in self.home.rglob("data/lock"):
-            pid = lock.read_text("ascii", "replace").strip()
-            if pid.isdecimal() and _is_ours(int(pid), self.home):
-                _end(int(pid), group=False)
+        for lock in self.home.rglob("lock"):
+            if _is_held(lock):
+                _end(int(lock.read_text("ascii")), group=False)
 
     def _ask(self, script: str) -> tuple[int, str]:
         assert self._shell.stdin is not None and self._shell.stdout is not None
@@ -140,11 +140,13 @@ class _Running:
         self.log = log
 
 
-def _is_ours(pid: int, home: Path) -> bool:
-    """Whether that process was started on this machine: numbers are used again."""
-    try:
-        return f"HOME={home}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
+def _is_held(lock: Path) -> bool:
+    """Whether the peer of this directory still runs; its number alone may belong to another by now."""
+    with lock.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
         return False
 
 
