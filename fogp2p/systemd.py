@@ -1,4 +1,4 @@
-"""Tells systemd how this process is (sd_notify(3)): ready, stopping, alive; reads its credentials.
+"""Tells systemd how this process is (sd_notify(3)): ready, stopping, alive.
 
 A datagram on the socket that `NOTIFY_SOCKET` names, which is all the protocol there is. Without the
 variable nothing is sent. The watchdog is fed from the event loop: when the loop hangs, systemd
@@ -9,41 +9,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping, MutableMapping
-from pathlib import Path
-from typing import Final
+from collections.abc import MutableMapping
 
 import trio
 
-from .environment import DiskError
-
-__all__ = ["Notifier", "credential"]
-
-# Longer than any passphrase; systemd's own bound for all credentials of a unit is 1 MB.
-_MAX_CREDENTIAL_BYTES: Final = 4096
-
-
-def credential(environ: Mapping[str, str], name: str) -> str | None:
-    """What the unit's LoadCredential= gave us under `name`, without a last line break, or None.
-
-    Raises DiskError when it is there and cannot be read: silently going on without a passphrase
-    would make keys that nothing protects.
-    """
-    directory = environ.get("CREDENTIALS_DIRECTORY", "")
-    if not directory:
-        return None
-    path = Path(directory) / name
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_CREDENTIAL_BYTES + 1)
-        text = data.decode("utf-8")
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as exc:
-        raise DiskError(f"cannot read the credential {path}: {exc}") from exc
-    if len(data) > _MAX_CREDENTIAL_BYTES:
-        raise DiskError(f"the credential {path} has more than {_MAX_CREDENTIAL_BYTES} bytes")
-    return text.removesuffix("\n")
+__all__ = ["Notifier"]
 
 
 class Notifier:

@@ -11,8 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from fogp2p.environment import DiskError
-from fogp2p.systemd import Notifier, credential
+from fogp2p.systemd import Notifier
 
 
 @pytest.fixture
@@ -65,17 +64,3 @@ async def test_nobody_listens_and_nothing_happens(tmp_path: Path) -> None:
         notifier = Notifier(environ)
         notifier.ready("alone")
         await notifier.feed_watchdog()
-
-
-def test_a_credential_is_read(tmp_path: Path) -> None:
-    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    assert credential({}, "word") is None and credential(environ, "word") is None
-    (tmp_path / "word").write_text("four words of mine\n", "utf-8")
-    assert credential(environ, "word") == "four words of mine"
-
-
-@pytest.mark.parametrize("data", [b"\xff\xfe", bytes(4097)])
-def test_a_credential_that_is_none_stops_the_start(tmp_path: Path, data: bytes) -> None:
-    (tmp_path / "word").write_bytes(data)
-    with pytest.raises(DiskError, match="credential"):
-        credential({"CREDENTIALS_DIRECTORY": str(tmp_path)}, "word")
