@@ -141,7 +141,7 @@ class _Running:
 
 
 def _is_held(lock: Path) -> bool:
-    """Whether the peer of this directory still runs; its number alone may belong to another by now."""
+    """Whether its peer still runs; the number alone may belong to another process by now."""
     with lock.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from fogp2p.cli.main import COMMANDS, cli
+from fogp2p.cli.manual import topics
 
 from .markdown import Page, read
 from .tables import ELSEWHERE, ENDS_WITH, SAMPLES, UNTIL_INTERRUPTED
@@ -109,6 +110,12 @@ def test_no_exception_of_the_tables_is_left_over() -> None:
     text = "\n".join(path.read_text("utf-8") for path in (*MANUAL, ROOT / "deploy" / "README.md"))
     for entry in (*ELSEWHERE, *ENDS_WITH, *SAMPLES, *UNTIL_INTERRUPTED):
         assert entry in text, f"no page has {entry!r}"
+
+
+def test_the_program_shows_every_page() -> None:
+    docs = ROOT / "docs"
+    pages = {str(p.relative_to(docs))[:-3] for p in MANUAL if p.is_relative_to(docs)}
+    assert {topic.name for topic in topics()} == pages
 
 
 def test_the_index_names_every_page() -> None:
