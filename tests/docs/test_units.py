@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,7 @@ def test_the_wall_is_as_high_as_the_page_says(analyze: str, tmp_path: Path) -> N
     ):
         assert walls[wall], wall
     # Open for the reasons in deploy/README.md, and therefore not closed by accident.
-    for gap in ("MemoryDenyWriteExecute", "SystemCallFilter_resources"):
+    for gap in ("MemoryDenyWriteExecute", "ProcSubset", "SystemCallFilter_resources"):
         assert not walls[gap], gap
 
 
@@ -87,3 +88,24 @@ def test_both_units_start_again_and_are_watched() -> None:
         text = (UNITS / name).read_text("utf-8").splitlines()
         for needed in ("Type=notify", "Restart=on-failure", "WatchdogSec=30", "LimitCORE=0"):
             assert needed in text, (name, needed)
+
+
+def test_multicast_works_in_the_view_of_processes_that_the_unit_gives() -> None:
+    """ProtectProc= and ProcSubset= as the unit has them, in a mount namespace of our own."""
+    words = dict(
+        line.split("=", 1)
+        for line in (UNITS / SYSTEM).read_text("utf-8").splitlines()
+        if "=" in line
+    )
+    options = f"hidepid={words['ProtectProc']},subset={words.get('ProcSubset', '')}"
+    options = options.removesuffix(",subset=")
+    inner = f"mount -t proc -o {options} proc /proc && exec {sys.executable} -c "
+    code = "import psutil; assert 'lo' in psutil.net_if_stats()"
+    line = ["unshare", "-rmpf", "sh", "-c", f'{inner}"{code}"']
+    try:
+        done = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    except FileNotFoundError:
+        pytest.skip("there is no unshare(1)")
+    if "mount:" in done.stderr or "unshare" in done.stderr:
+        pytest.skip(f"the kernel gives no namespaces: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
