@@ -64,6 +64,7 @@ class StandInNode:
     def status(self) -> NodeStatus:
         return NodeStatus(
             peer_id=str(ADA),
+            name="ada",
             version="0.1.0",
             key_type="ed25519",
             key_encrypted=None,
@@ -114,7 +115,7 @@ class StandInNode:
     def services(self) -> tuple[ServiceStatus, ...]:
         return tuple(self.tree.values())
 
-    def groups(self) -> tuple[GroupStatus, ...]:
+    def service_groups(self) -> tuple[GroupStatus, ...]:
         return ()
 
     async def restart_service(self, name: str) -> None:

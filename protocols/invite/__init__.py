@@ -9,7 +9,7 @@ from typing import Final
 from fogp2p.ids import Version
 
 from .book import Known, Stage
-from .codes import Code, Kind, Link, Words, parse_code
+from .codes import Code, Kind, Link, Words, parse_code, word_list
 from .errors import CodeError, InviteGone, InviterNotFound, NoSuchInvite, WrongWords
 from .handler import Progress
 from .invites import Invite, Invites, Pending, open_invites
@@ -20,6 +20,7 @@ NAME: Final = "fog/invite"
 VERSIONS: Final = (Version(1, 0),)
 
 __all__ = [
+    "word_list",
     "NAME",
     "PROTOCOL_ID",
     "VERSIONS",

@@ -252,7 +252,7 @@ def test_answers_for_programs_keep_to_their_schemas() -> None:
         answers = (
             two.status(),
             Peers(two.peers()),
-            Services(two.services(), two.groups()),
+            Services(two.services(), two.service_groups()),
         )
         for each in answers:
             told = json.loads(json.dumps(answer(each)))
@@ -288,7 +288,12 @@ def test_programs_add_parts_of_their_own() -> None:
         node.serve(CHAT, _nothing)
         with pytest.raises(LocalProtocolError, match="served already"):
             node.serve(CHAT, _nothing)
-        assert [group.name for group in node.groups()] == ["network", "protocols", "discovery"]
+        assert [group.name for group in node.service_groups()] == [
+            "network",
+            "protocols",
+            "discovery",
+            "rooms",
+        ]
 
     simulate(scenario)
 
