@@ -214,7 +214,8 @@ class Blobs:
         while True:
             await trio.sleep(PROGRESS_S)
             kept = self.store.find(cid)
-            if kept is not None and not kept.is_whole:
+            # Also while there is no manifest yet: whether the sender is still there shows here.
+            if kept is None or not kept.is_whole:
                 # Half a frame would spoil what follows it.
                 with trio.CancelScope(shield=True):
                     await self._say(stream, self._count(cid))
