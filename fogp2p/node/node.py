@@ -68,8 +68,9 @@ async def open_node(
         parts = Parts(supervisor, identity, config, environment)
         node = Node(parts, config, key_encrypted, paths)
         supervisor.on_change = node.service_changed
-        await supervisor.add(*parts.services(host, node.watcher, discoveries))
-        await supervisor.add(*node.rooms.services())
+        base = parts.services(host, node.watcher, discoveries)
+        ways = tuple(each.name for each in base if each.group == DISCOVERY)
+        await supervisor.add(*base, *node.rooms.services(ways))
         yield node
 
 

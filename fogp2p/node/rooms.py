@@ -23,6 +23,7 @@ from fogp2p.protocols.log.durable import LOG_PART, StoreStorage
 from fogp2p.protocols.registry import (
     Alarm,
     OwnFacts,
+    OwnSequence,
     Registry,
     RegistryEvent,
     Updated,
@@ -49,15 +50,18 @@ class Rooms:
         self._event_log = event_log
         self._paths = paths
         self._config = parts.config
+        file = paths.state / "registry" if paths is not None else None
+        # It outlives the registry: a number used twice looks like an old copy of us.
+        self._numbers = OwnSequence(file, parts.environment)
 
     @property
     def name(self) -> str:
         """What this peer calls itself."""
         return self._config.peer.name or nickname(self._parts.identity.peer_id)
 
-    def services(self) -> list[Service]:
-        """All of them; what needs files only where there are some."""
-        needs, wants = ("versioning",), tuple(self._parts.supervisor.names("discovery"))
+    def services(self, wants: tuple[str, ...]) -> list[Service]:
+        """All of them; what needs files only where there are some. `wants`: start after those."""
+        needs = ("versioning",)
         found = [Service("registry", self._registry, ROOMS, needs, wants)]
         if self._paths is None:
             return found
@@ -98,7 +102,6 @@ class Rooms:
     @asynccontextmanager
     async def _registry(self) -> AsyncIterator[Registry]:
         host, parts = self._parts.host(), self._parts
-        path = self._paths.state / "registry" if self._paths is not None else None
 
         def describe() -> OwnFacts:
             return OwnFacts(
@@ -109,7 +112,7 @@ class Rooms:
 
         async with (
             open_registry(
-                host, parts.identity, (parts.ways,), parts.environment, path, describe
+                host, parts.identity, (parts.ways,), parts.environment, self._numbers, describe
             ) as registry,
             open_tasks() as nursery,
         ):

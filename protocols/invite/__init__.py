@@ -20,7 +20,6 @@ NAME: Final = "fog/invite"
 VERSIONS: Final = (Version(1, 0),)
 
 __all__ = [
-    "word_list",
     "NAME",
     "PROTOCOL_ID",
     "VERSIONS",
@@ -42,4 +41,5 @@ __all__ = [
     "WrongWords",
     "open_invites",
     "parse_code",
+    "word_list",
 ]
