@@ -57,7 +57,9 @@ def _fault_of(command: str) -> str:
     words = shlex.split(re.split(r"[|;>&]|  ", command)[0])[1:]
     options = _options(cli)
     here: click.Command = cli
+    before = ""
     for word in words:
+        option, before = before, word
         if word.isupper() or word.startswith("["):
             # It stands for what the reader has: COMMAND, [OPTIONS].
             return ""
@@ -65,15 +67,16 @@ def _fault_of(command: str) -> str:
             if word.partition("=")[0] not in options:
                 return f"has no option {word}"
         elif here is cli:
-            if word not in COMMANDS:
-                # The value of an option before the command is no command.
+            if word not in COMMANDS and option in ("--home", "--api", "--timeout"):
                 continue
+            if word not in COMMANDS:
+                return "is no command"
             here = importlib.import_module(f"fogp2p.cli.commands.{word}").command
             options |= _options(here)
         elif isinstance(here, click.Group) and word in here.commands:
             here = here.commands[word]
             options |= _options(here)
-    return "" if here is not cli or not words or words[0].startswith("-") else "is no command"
+    return ""
 
 
 def _options(command: click.Command) -> set[str]:
@@ -96,7 +99,9 @@ def test_every_command_named_in_passing_exists() -> None:
     assert not faults, "\n".join(faults)
 
 
-@pytest.mark.parametrize("line", ["fogp2p frobnicate", "fogp2p status --frobnicate"])
+@pytest.mark.parametrize(
+    "line", ["fogp2p frobnicate", "fogp2p frobnicate CID", "fogp2p status --frobnicate"]
+)
 def test_commands_that_do_not_exist_are_noticed(line: str) -> None:
     assert _fault_of(line)
 
