@@ -47,7 +47,7 @@ def test_mistakes_in_files_are_seen(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not end"):
         _follow(tmp_path, "```sh", "true")
     with pytest.raises(PageFailed, match=r"page.md:3: Expecting"):
-        _follow(tmp_path, "```json", "{,}", "```")
+        _follow(tmp_path, "```json", "[1 2]", "```")
     with pytest.raises(PageFailed, match=r"the nearest is network\.target_peers"):
         _follow(tmp_path, "```toml", "[network]", "target_pers = 1", "```")
 
