@@ -37,6 +37,7 @@ function setState(state, text, className) {
   const live = byId("live");
   if (live.textContent !== text) live.textContent = text;
   live.className = `pill ${className}`;
+  if (state !== "live") document.title = `${text} - fogp2p`;
 }
 
 function setLive() {

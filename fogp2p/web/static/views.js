@@ -29,12 +29,12 @@ export function showStatus(status) {
 }
 
 function summaryOf({health, peers_connected: peers, services, why}) {
-  const company = peers > 0 ? `connected to ${counted(peers, "peer")}`
-    : why ? "connected to nobody" : "connected to nobody, and wants nobody";
+  const company = peers > 0 ? `Connected to ${counted(peers, "peer")}`
+    : why ? "Connected to nobody" : "Connected to nobody, and wants nobody";
   const parts = health === "ok" ? "All is well"
-    : health === "failing" ? "It does not work: what it cannot do without is down"
+    : health === "failing" ? "It does not work: an essential part is down"
       : `It works, without ${counted(services.total - services.ready, "part")}`;
-  return `${parts}; ${company}.`;
+  return `${parts}. ${company}.`;
 }
 
 // Why it is not well, and why it is alone.
@@ -76,7 +76,7 @@ export function showServices(services) {
     code(plain(each.name)),
     pill(plain(each.state), SERVICE_CLASS[each.state] ?? "bad"),
     duration(each.since_s),
-    String(each.restarts),
+    each.restarts > 0 ? String(each.restarts) : "",
     whyOf(each),
   ]));
 }
@@ -117,27 +117,38 @@ const TOLD = {
   "peer.identified": (data) => [peerName(data.peer_id), ` runs ${plain(data.agent)}`],
   "peer.agreed": (data) => [peerName(data.peer_id)],
   "peer.disconnected": (data) => [peerName(data.peer_id), ` ${plain(data.reason)}`],
-  "service.changed": (data) => [code(plain(data.name)), ` ${plain(data.from)} → `,
+  "service.changed": (data, parts) => [code(parts.join(", ")), " → ",
     pill(plain(data.to), SERVICE_CLASS[data.to] ?? "bad"), data.reason ? ` ${plain(data.reason)}` : ""],
   "health.changed": (data) => [`${plain(data.from)} → `,
     pill(plain(data.to), HEALTH_CLASS[data.to] ?? "bad")],
   gap: (data) => [`events ${plain(data.first)} to ${plain(data.last)} are not kept any more`],
 };
 
-export function showEvent(event) {
-  // That a part begins to start says nothing that its being ready, or failing, does not say.
-  if (event.type === "service.changed" && event.data.to === "starting") return;
+// Parts that change alike one after another share a row: `parts` are in the newest one.
+let newest = {like: "", parts: []};
+
+export function showEvent({id, at, type, data}) {
+  // That a part begins to start, or waits, is said by what came before it and what comes of it.
+  if (type === "service.changed" && ["starting", "waiting"].includes(data.to)) return;
   const table = byId("events");
   const body = table.tBodies[0];
-  const time = element("time", timeOf(new Date(event.at)));
-  time.title = `${plain(event.at)}, event ${event.id}`;
-  const told = TOLD[event.type] ?? ((data) => [plain(JSON.stringify(data))]);
-  body.prepend(row(table, [time, plain(event.type), told(event.data)]));
+  const like = type === "service.changed" ? `${data.to} ${data.reason}` : "";
+  const parts = like ? [plain(data.name)] : [];
+  if (like && like === newest.like) {
+    parts.unshift(...newest.parts);
+    body.deleteRow(0);
+  }
+  newest = {like, parts};
+  const time = element("time", timeOf(new Date(at)));
+  time.title = `${plain(at)}, event ${id}`;
+  const told = TOLD[type] ?? (() => [plain(JSON.stringify(data))]);
+  body.prepend(row(table, [time, plain(type), told(data, parts)]));
   while (body.rows.length > EVENTS_SHOWN) body.deleteRow(-1);
   table.hidden = false;
   byId("no-events").hidden = true;
 }
 
 export function forgetEvents() {
+  newest = {like: "", parts: []};
   byId("events").tBodies[0].replaceChildren();
 }
