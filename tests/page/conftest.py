@@ -168,18 +168,6 @@ class Page:
         """What is written there."""
         return str(await self.ask(f"document.querySelector({json.dumps(selector)}).innerText"))
 
-    async def press(self, key: str) -> None:
-        """A key goes down and up."""
-        for kind in ("keyDown", "keyUp"):
-            await self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key)
-
-    async def picture(self, path: Path) -> None:
-        """The whole page as PNG."""
-        import base64
-
-        shot = await self.call("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(shot["data"]))
-
     async def is_clean(self) -> None:
         """Nothing was against the policy, nothing went wrong, nothing foreign ran."""
         assert await self.ask("window.violations") == []

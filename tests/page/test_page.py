@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ async def _served(tmp_path: Path) -> AsyncIterator[Served]:
     path = tmp_path / "run" / "api.sock"
     pages = page_routes(page_folder())
     async with trio.open_nursery() as nursery:
-        await nursery.start(lambda **more: serve_context(context, path, pages=pages, **more))
+        await nursery.start(partial(serve_context, context, path, pages=pages))
         yield Served(node, context)
         node.stop()
 
@@ -99,7 +100,7 @@ LIVE = 'document.body.dataset.state === "live"'
 
 async def test_the_link_opens_one_browser_once(browser: Any, served: Served) -> None:
     link = served.link()
-    async with browser.page() as page, browser.page() as other:
+    async with browser.page() as page, browser.page(fast=True) as other:
         await page.open(link)
         await page.until(LIVE)
         assert await page.ask("location.pathname + location.search") == "/"
@@ -197,7 +198,7 @@ PAYLOADS = (
     "<form action=https://evil.example/><input name=a></form>",
     "<base href=https://evil.example/>",
     f"<meta http-equiv=refresh content='0;url=javascript:{RUN}'>",
-    "<meta http-equiv=Content-Security-Policy content=\"default-src *\">",
+    '<meta http-equiv=Content-Security-Policy content="default-src *">',
     "<link rel=stylesheet href=https://evil.example/x.css>",
     "<style>@import 'https://evil.example/x.css';</style>",
     "<style>body{display:none}</style>",
@@ -208,7 +209,7 @@ PAYLOADS = (
     "{{constructor.constructor('alert(1)')()}}",
     "${alert(1)}#{alert(1)}<%= alert(1) %>",
     f"&lt;script&gt;{RUN}&lt;/script&gt;&#60;script&#62;",
-    f"\" onmouseover=\"{RUN}\" x=\"",
+    f'" onmouseover="{RUN}" x="',
     f"' onmouseover='{RUN}' x='",
     f"`;{RUN};//",
     f"\\u003cscript\\u003e{RUN}\\x3c/script\\x3e",
@@ -262,13 +263,16 @@ async def test_xss_texts_of_others_are_shown_as_text(browser: Any, served: Serve
         now, running, same = await page.ask(_marks())
         assert set(now) - set(elements) <= {"li", "b", "span", "time"}
         assert running == [] and same == scripts == 1
-        await page.ask("document.querySelectorAll('*').forEach((each) => each.dispatchEvent("
-                       "new MouseEvent('mouseover', {bubbles: true})))")
+        await page.ask(
+            "document.querySelectorAll('*').forEach((each) => each.dispatchEvent("
+            "new MouseEvent('mouseover', {bubbles: true})))"
+        )
         assert await page.ask("window.hit") is None
-        assert all(url.startswith(served.context.url) for url in page.requests if "ws://" not in url)
+        assert all(
+            url.startswith(served.context.url) for url in page.requests if "ws://" not in url
+        )
         await page.is_clean()
         assert page.network == []
-
 
 
 @pytest.mark.attack(88)
@@ -287,7 +291,7 @@ async def test_xss_addresses_of_the_page_are_not_looked_at(browser: Any, served:
 
 @pytest.mark.attack(88)
 async def test_no_other_page_can_frame_it(browser: Any, served: Served) -> None:
-    """A page on another port, and one on the same: neither shows it, so nobody clicks through it."""
+    """So nobody clicks on something that they do not see."""
     url = served.context.url
     body = f"<iframe src='{url}'></iframe><iframe src='{url}static/index.html'></iframe>"
     answer = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -298,13 +302,13 @@ async def test_no_other_page_can_frame_it(browser: Any, served: Served) -> None:
                 await stream.send_all((answer + body).encode())
 
     async with browser.page() as page, trio.open_nursery() as nursery:
-        (listener,) = await nursery.start(
-            lambda **more: trio.serve_tcp(evil, 0, host="127.0.0.1", **more)
-        )
+        (listener,) = await nursery.start(partial(trio.serve_tcp, evil, 0, host="127.0.0.1"))
         await page.open(served.link())
         await page.until(LIVE)
         await page.open(f"http://127.0.0.1:{listener.socket.getsockname()[1]}/")
-        await page.until("document.readyState === 'complete' && document.querySelector('iframe') !== null")
+        await page.until(
+            "document.readyState === 'complete' && document.querySelector('iframe') !== null"
+        )
         tree = await page.call("Page.getFrameTree")
         frames = [each["frame"] for each in tree["frameTree"]["childFrames"]]
         assert len(frames) == 2
@@ -359,9 +363,7 @@ async def test_a_screen_reader_hears_what_it_is(browser: Any, served: Served) ->
         await page.until(LIVE)
         await page.call("Accessibility.enable")
         nodes = (await page.call("Accessibility.getFullAXTree"))["nodes"]
-        named = {
-            (node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes
-        }
+        named = {(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes}
         assert {("table", "Peers"), ("table", "Parts of this peer")} <= named
         assert {("region", "Now"), ("region", "Peers"), ("region", "What happened")} <= named
         assert {("columnheader", "state"), ("columnheader", "software")} <= named
@@ -369,4 +371,3 @@ async def test_a_screen_reader_hears_what_it_is(browser: Any, served: Served) ->
             "live",
             "summary",
         ]
-

@@ -41,9 +41,13 @@ class Peer:
         """Start it."""
         self.pid = (await self.run("up", "-d"))["pid"]
 
-    async def post(self, route: str) -> None:
+    async def get(self, route: str) -> dict[str, Any]:
         """Ask its API."""
-        await trio.to_thread.run_sync(partial(self.client.post, route))
+        return await trio.to_thread.run_sync(partial(self.client.get, route))
+
+    async def post(self, route: str) -> dict[str, Any]:
+        """Ask its API."""
+        return await trio.to_thread.run_sync(partial(self.client.post, route))
 
     async def link(self) -> str:
         """What the owner opens."""
@@ -94,6 +98,8 @@ async def test_it_is_marked_stale_and_recovers_by_itself(browser: Any, peer: Pee
         await page.until(told.format("backing-off"))
         await page.until(state("live"))
         await page.is_clean()
+        # The token of before went with the API that wrote it.
+        assert len((await peer.get("tokens"))["tokens"]) == 1
 
         os.kill(peer.pid, signal.SIGKILL)
         await page.until(state("stale"))

@@ -68,7 +68,9 @@ async def _run(
     ):
         signals.start_soon(_stop_on_signal, node)
         # It outlives restarts of the API: tokens and logged-in browsers stay good.
-        context = Context(node, loaded, config_file=ConfigFile(paths.config, dict(os.environ), flags))
+        context = Context(
+            node, loaded, config_file=ConfigFile(paths.config, dict(os.environ), flags)
+        )
         pages = page_routes(page_folder()) if loaded.config.api.tcp else ()
         serve = partial(serve_context, context, paths.socket, pages=pages)
         api = await node.add_service(api_service(serve, node.stopping, paths.socket))
