@@ -89,6 +89,7 @@ async def test_it_is_marked_stale_and_recovers_by_itself(browser: Any, peer: Pee
         await page.until(state("stale"))
         assert await page.ask("Date.now()") - heard < 30_000  # of the page's own time
         assert "stale since" in await page.text("#live")
+        assert "does not answer" in await page.text("#silent")
         os.kill(peer.pid, signal.SIGCONT)
         await page.until(state("live"))
 

@@ -8,7 +8,8 @@ import {forgetEvents, showEvent, showPeers, showServices, showStatus} from "./vi
 const LOOK_MS = 5_000;
 // A peer on the same machine answers within milliseconds; a frozen one never.
 const ANSWER_MS = 5_000;
-// One look may fail. With the times above, losing the peer shows within 20 s.
+// One look may fail: with the times above, losing the peer shows after the second, within 20 s.
+// Only a look that failed can tell; time alone passes in tabs and machines that sleep, too.
 const STALE_MS = 12_000;
 const RECONNECT_MS = 1_000;
 // Several events in a burst cause one look at the state.
@@ -17,9 +18,11 @@ const SETTLE_MS = 200;
 const byId = (id) => document.getElementById(id);
 let heardAt = Date.now();
 let looking = false;
+let again = false;
 let planned = null;
 let socket = null;
 let lastEvent = 0;
+let startedAt = null;
 
 class LoggedOut extends Error {}
 
@@ -33,6 +36,7 @@ async function ask(path, signal) {
 function setState(state, text, className) {
   document.body.dataset.state = state;
   byId("logged-out").hidden = state !== "out";
+  byId("silent").hidden = state !== "stale";
   byId("main").hidden = state === "out" || state === "connecting";
   const live = byId("live");
   if (live.textContent !== text) live.textContent = text;
@@ -45,11 +49,13 @@ function setLive() {
   setState("live", "live", "good");
 }
 
-// Looks at everything now; one look at a time.
+// Looks at everything now; one look at a time, and another one if somebody asked meanwhile.
 async function look() {
-  if (looking) return;
+  if (looking) {
+    again = true;
+    return;
+  }
   looking = true;
-  clearTimeout(planned);
   const aborter = new AbortController();
   const late = setTimeout(() => aborter.abort(), ANSWER_MS);
   try {
@@ -59,6 +65,7 @@ async function look() {
     showStatus(status);
     showServices(services.services);
     showPeers(peers.peers);
+    beginAnewIfRestarted(status);
     follow();
   } catch (error) {
     // The other questions of this look are of no use any more.
@@ -68,20 +75,31 @@ async function look() {
   } finally {
     clearTimeout(late);
     looking = false;
-    planned = setTimeout(look, LOOK_MS);
+    lookSoon(again ? 0 : LOOK_MS);
+    again = false;
   }
 }
 
-function lookSoon(delay = SETTLE_MS) {
+function lookSoon(delay) {
   clearTimeout(planned);
   planned = setTimeout(look, delay);
 }
 
 function checkStale() {
-  const {state} = document.body.dataset;
-  if ((state === "live" || state === "connecting") && Date.now() - heardAt > STALE_MS) {
+  if (document.body.dataset.state !== "out" && Date.now() - heardAt > STALE_MS) {
     setState("stale", `stale since ${timeOf(new Date(heardAt))}`, "bad");
   }
+}
+
+// Another process numbers its events from 1.
+function beginAnewIfRestarted(status) {
+  if (startedAt !== null && startedAt !== status.started_at) {
+    lastEvent = 0;
+    forgetEvents();
+    socket?.close();
+    socket = null;
+  }
+  startedAt = status.started_at;
 }
 
 // Follows the events from the last one seen, unless it does so already.
@@ -92,14 +110,8 @@ function follow() {
   let settling = null;
   opened.onopen = () => opened.send(JSON.stringify({since: lastEvent}));
   opened.onmessage = (message) => {
+    if (socket !== opened) return;
     const event = JSON.parse(message.data);
-    if (event.type === "gap" && event.data.first === 1 && event.id < lastEvent) {
-      // The peer was restarted and counts anew: begin again with all that it kept.
-      lastEvent = 0;
-      forgetEvents();
-      opened.close();
-      return;
-    }
     lastEvent = event.id;
     showEvent(event);
     settling ??= setTimeout(() => {
@@ -108,11 +120,12 @@ function follow() {
     }, SETTLE_MS);
   };
   opened.onclose = () => {
+    if (socket !== opened) return;
     socket = null;
     // Looking tells why it closed, and follows again.
     if (document.body.dataset.state !== "out") lookSoon(RECONNECT_MS);
   };
 }
 
-setInterval(checkStale, 1_000);
+document.addEventListener("visibilitychange", () => lookSoon(0));
 look();
