@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "dashboard": "a link to its page for the browser",
     "backup": "write keys, store and configuration into one file",
     "restore": "put the files of a backup in place",
+    "conformance": "check whether a peer keeps the specifications",
     "sandbox": "try the sandbox for untrusted jobs",
     "testnet": "run several peers on this machine",
     "demo": "a scripted tour of a local network, with proof",

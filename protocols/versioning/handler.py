@@ -15,6 +15,7 @@ from fogp2p.events import EventHub, Gap
 from fogp2p.host import Connected, Direction, Disconnected, Host, Stream
 from fogp2p.identity import Identity, verify
 from fogp2p.ids import PeerId, ProtocolId, Version
+from fogp2p.supervision import end_distrusted
 from fogp2p.tasks import open_tasks
 
 from .catalogue import Catalogue, libp2p_name
@@ -219,6 +220,7 @@ class Versioning:
                 await self._converse(stream, run)
         except FogError as exc:
             self._failed(run, peer, exc)
+            await end_distrusted(exc, peer, self._host.disconnect)  # VER-031
 
     async def serve(self, stream: Stream) -> None:
         """The responder's side: once for each connection."""
@@ -231,7 +233,7 @@ class Versioning:
             await self._converse(stream, run)
         except FogError as exc:
             self._failed(run, peer, exc)
-            raise
+            raise  # and the host disconnects where it has to: VER-031
 
     async def _converse(self, stream: Stream, run: _Run) -> None:
         machine = Machine(
