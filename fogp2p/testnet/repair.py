@@ -29,7 +29,7 @@ class _Seen:
     before: dict[str, dict[str, Any]]
     after: dict[str, dict[str, Any]] = field(default_factory=dict)
     reasons: list[tuple[str, str]] = field(default_factory=list)
-    """Of each failure: the health, and what `status` first says of the part while it is down."""
+    """Of each failure: the health, and what `status` says of the part while it is down."""
     events: list[dict[str, Any]] = field(default_factory=list)
     is_well: bool = False
 
@@ -75,7 +75,8 @@ async def _fail(stage: Stage, peer: LocalPeer, part: str) -> _Seen:
             return bool(status["health"] == "ok" and seen.after[part]["restarts"] == restarts)
 
         seen.is_well = await stage.until(is_back, timeout_s=_BACK_TIMEOUT_S) is not None
-        seen.reasons += told[:1]
+        # The first moments say "stopping", which tells less.
+        seen.reasons += sorted(told, key=lambda each: "backing-off" not in each[1])[:1]
         if not seen.is_well:
             break
     seen.events = await peer.happened(since)

@@ -16,6 +16,7 @@ import trio
 from fogp2p.api import Context, Scope, page_routes, serve_context
 from fogp2p.config import Config, Loaded
 from fogp2p.environment import real_environment
+from fogp2p.eventlog import EventLog
 from fogp2p.node import NodeStatus, PeerStatus
 from fogp2p.node.health import Reason
 from fogp2p.node.status import DiscoveryStatus
@@ -146,15 +147,26 @@ async def test_a_failure_its_reason_and_the_return_are_told(browser: Any, served
         assert page.network == []
 
 
-async def test_missed_events_are_said_and_bounded(browser: Any, served: Served) -> None:
-    for number in range(1_200):
-        served.node.event_log.record("test.counted", {"number": number})
+async def test_events_come_once_in_bounded_number_and_gaps_are_said(
+    browser: Any, served: Served
+) -> None:
+    node = served.node
+    node.event_log = EventLog(node.environment.clock, kept=20)
+    for number in range(1, 41):
+        node.event_log.record("test.counted", {"number": number})
+    numbers = "[...document.querySelectorAll('#events time')].map((e) => e.title.split(' ').pop())"
     async with browser.page() as page:
         await page.open(served.link())
-        await page.until("document.querySelector('#events').innerText.includes('1199')")
-        assert await page.ask("document.querySelector('#events').tBodies[0].rows.length") == 50
-        served.node.event_log.record("test.counted", {"number": 1_200})
-        await page.until("document.querySelector('#events').innerText.includes('1200')")
+        await page.until(f"{numbers}.length === 21")
+        assert await page.ask(numbers) == [str(number) for number in range(40, 19, -1)]
+        assert "gap events 1 to 20 are not kept any more" in " ".join(
+            (await page.text("#events")).split()
+        )
+        for number in range(41, 101):
+            node.event_log.record("test.counted", {"number": number})
+            await trio.lowlevel.checkpoint()
+        await page.until(f"{numbers}[0] === '100'")
+        assert len(await page.ask(numbers)) == 50
         await page.is_clean()
 
 
