@@ -47,7 +47,7 @@ interop: $(VENV)/.fogp2p-dev  ## against js-libp2p: install it (Node and npm are
 	cd interop/js && npm ci --no-audit --no-fund
 	$(BIN)/python -m pytest -q tests/interop $(PYTEST_ARGS)
 
-BENCH ?= bitchat_frames gossip lottery mix_packets noise_sessions sandbox wire
+BENCH ?= bitchat_frames blob gossip lottery mix_packets noise_sessions sandbox wire
 bench: $(VENV)/.fogp2p-dev  ## all figures, into benchmarks/results (about a quarter of an hour)
 	@set -e; for name in $(BENCH); do echo "benchmarks.$$name"; \
 		$(BIN)/python -m benchmarks.$$name > benchmarks/results/$$name.json.new; \

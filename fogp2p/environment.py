@@ -87,11 +87,17 @@ class Disk(Protocol):
         """
         ...
 
-    def replace(self, path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    def replace(self, path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
         """Write the file so that after a crash either the old or the new content is there, whole.
 
-        Missing parent directories are made with mode 0700. Raises DiskError.
+        Without `durable` this holds for a crash of the process but not of the machine: for what can
+        be checked and fetched again. Missing parent directories are made with mode 0700. Raises
+        DiskError.
         """
+        ...
+
+    def names(self, path: Path) -> tuple[str, ...]:
+        """The names in a directory, sorted; () when there is none. Raises DiskError."""
         ...
 
     def remove(self, path: Path) -> None:
@@ -203,7 +209,7 @@ class _SystemDisk:
             raise DiskError(f"{path} is larger than {max_bytes} bytes")
         return data
 
-    def replace(self, path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    def replace(self, path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -211,12 +217,22 @@ class _SystemDisk:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             temporary.rename(path)
-            _sync_directory(path.parent)
+            if durable:
+                _sync_directory(path.parent)
         except OSError as exc:
             raise _disk_error("write", path, exc) from exc
+
+    def names(self, path: Path) -> tuple[str, ...]:
+        try:
+            return tuple(sorted(os.listdir(path)))
+        except FileNotFoundError:
+            return ()
+        except OSError as exc:
+            raise _disk_error("list", path, exc) from exc
 
     def remove(self, path: Path) -> None:
         try:

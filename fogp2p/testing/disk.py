@@ -43,7 +43,11 @@ class MemoryDisk:
             raise DiskError(f"{path} is larger than {max_bytes} bytes")
         return file.data
 
-    def replace(self, path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    def names(self, path: Path) -> tuple[str, ...]:
+        inside = (each.relative_to(path) for each in self._files if path in each.parents)
+        return tuple(sorted({each.parts[0] for each in inside}))
+
+    def replace(self, path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
         fault, self.fault = self.fault, None
         if fault is None or fault is Fault.CRASH_AFTER:
             self._files[path] = _File(data, mode)

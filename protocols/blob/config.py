@@ -1,0 +1,56 @@
+"""Limits of blobs, each with its reason."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from fogp2p.limits import KIB, MIB
+
+# Large enough that asking costs little, small enough to be lost and asked again elsewhere.
+CHUNK_BYTES: Final = 256 * KIB
+# The hashes of so many chunks fill a manifest of 1 MiB: files of up to 8 GiB.
+MAX_CHUNKS: Final = 32_768
+MAX_BLOB_BYTES: Final = MAX_CHUNKS * CHUNK_BYTES
+MAX_MANIFEST_BYTES: Final = MAX_CHUNKS * 32 + 64
+# A request names a blob and a number; an offer a file name besides.
+MAX_REQUEST_BYTES: Final = 1 * KIB
+# A reply is a chunk, a part of a manifest or a bitmap, with a byte in front.
+MAX_REPLY_BYTES: Final = CHUNK_BYTES + 64
+# File names as most file systems have them.
+MAX_NAME_BYTES: Final = 255
+# Requests a stream may have waiting at the other end: 1 MiB of answers, for 10 ms at 100 MB/s.
+PIPELINE: Final = 4
+# Answers made ready while one is being sent, for each stream.
+READ_AHEAD: Final = 2
+# Chunks on their way to the disk, for each download: reading the network need not wait for it.
+WRITE_BEHIND: Final = 8
+# Streams one peer may hold with us, and all together: each costs a chunk of memory.
+STREAMS_PER_PEER: Final = 4
+STREAMS: Final = 32
+# A source that does not answer in this time is asked no more.
+REPLY_TIMEOUT_S: Final = 20.0
+# A stream on which nothing is asked for this long is closed.
+IDLE_S: Final = 60.0
+# Sources of one download at the same time: more help nothing on one uplink.
+MAX_SOURCES: Final = 8
+# A source that sent so many wrong chunks is asked no more.
+MAX_FAULTS: Final = 1
+# Looking for more sources while there are fewer than wanted.
+LOOK_AGAIN_S: Final = 15.0
+# A receiver says how far it is at least so often; a sender waits four times as long.
+PROGRESS_S: Final = REPLY_TIMEOUT_S / 4
+# Files that others send at the same time, how large each may be, and how long it may take.
+MAX_OFFERS: Final = 4
+MAX_OFFERED_BYTES: Final = 1024 * MIB
+OFFER_TIMEOUT_S: Final = 3600.0
+# Blobs kept in the index.
+MAX_BLOBS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class BlobConfig:
+    """`quota_bytes`: what the chunks may take on the disk. Past it what was not used for longest
+    and is not pinned goes; when everything is pinned nothing more is taken."""
+
+    quota_bytes: int = 4 * 1024 * MIB
+    accept_offers: bool = True
+    """Whether files that peers send us are fetched, within the quota."""

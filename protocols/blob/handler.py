@@ -1,0 +1,227 @@
+"""The blobs of a peer: kept, served to others, fetched from others, sent to one of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from fogp2p.environment import Environment, deadline_of, within
+from fogp2p.errors import FogError, LimitExceeded, StreamReset
+from fogp2p.framing import encode_frame
+from fogp2p.host import Discovery, Host, Stream
+from fogp2p.ids import PeerId
+from fogp2p.tasks import open_tasks
+
+from .config import (
+    MAX_BLOB_BYTES,
+    MAX_OFFERED_BYTES,
+    MAX_OFFERS,
+    MAX_REPLY_BYTES,
+    OFFER_TIMEOUT_S,
+    PROGRESS_S,
+    REPLY_TIMEOUT_S,
+    BlobConfig,
+)
+from .download import PROTOCOL_ID, Download, Source
+from .messages import Cid, Request, Status, file_name, reply
+from .server import Server
+from .store import BlobStore
+
+__all__ = ["Blobs", "Transfer", "open_blobs"]
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A download under way. Seconds are on trio's clock."""
+
+    cid: Cid
+    chunks: int
+    present: int
+    started: float
+    sources: dict[PeerId, int]
+
+
+@asynccontextmanager
+async def open_blobs(
+    host: Host,
+    discoveries: Sequence[Discovery],
+    environment: Environment,
+    folder: Path,
+    config: BlobConfig | None = None,
+) -> AsyncIterator[Blobs]:
+    """Keep and serve blobs below `folder` while the context lasts. Raises DiskError."""
+    config = config or BlobConfig()
+    store = await BlobStore.open(folder, environment, config.quota_bytes)
+    async with open_tasks() as nursery:
+        blobs = Blobs(host, discoveries, environment, store, config)
+        host.set_handler(PROTOCOL_ID, blobs.server.handle)
+        try:
+            yield blobs
+        finally:
+            host.remove_handler(PROTOCOL_ID)
+            nursery.cancel_scope.cancel()
+
+
+class Blobs:
+    """Made by `open_blobs`."""
+
+    def __init__(
+        self,
+        host: Host,
+        discoveries: Sequence[Discovery],
+        environment: Environment,
+        store: BlobStore,
+        config: BlobConfig,
+    ) -> None:
+        self.store = store
+        self.server = Server(store, self._offered)
+        self.on_received: Callable[[PeerId, Cid, str], None] = lambda peer, cid, name: None
+        """Called when a file that a peer offered is here as a whole."""
+        self._host = host
+        self._discoveries = discoveries
+        self._environment = environment
+        self._config = config
+        self._running: dict[Cid, tuple[Download, float]] = {}
+        self._offers = 0
+
+    def transfers(self) -> tuple[Transfer, ...]:
+        """The downloads under way."""
+        found = []
+        for cid, (download, started) in self._running.items():
+            here, total = download.chunks
+            found.append(Transfer(cid, total, here, started, download.sources))
+        return tuple(found)
+
+    async def fetch(
+        self,
+        cid: Cid,
+        *,
+        sources: Iterable[PeerId] = (),
+        name: str = "",
+        pinned: bool = True,
+        most_bytes: int = MAX_BLOB_BYTES,
+        deadline: float,
+    ) -> dict[PeerId, int]:
+        """Fetch a blob; good chunks by source. Raises as `Download.run`, or LimitExceeded when
+        the same blob is being fetched already."""
+        if cid in self._running:
+            raise LimitExceeded(f"{cid} is being fetched already", hint="fogp2p blobs")
+        download = Download(cid, self._host, self._environment, self.store, self._sources)
+        self._running[cid] = (download, trio.current_time())
+        try:
+            await download.run(
+                sources, name=name, pinned=pinned, most_bytes=most_bytes, deadline=deadline
+            )
+        finally:
+            del self._running[cid]
+        return download.sources
+
+    async def share(self, cid: Cid, *, deadline: float) -> int:
+        """Tell the DHT that we have it; how many peers know now."""
+        return sum([await each.provide(cid.raw, deadline=deadline) for each in self._discoveries])
+
+    async def send(
+        self,
+        peer: PeerId,
+        cid: Cid,
+        *,
+        name: str,
+        deadline: float,
+        progress: Callable[[int], None] = lambda chunks: None,
+    ) -> None:
+        """Offer a blob that is here and return when `peer` says that it has all of it, checked.
+
+        Raises Unreachable when it does not want it, StreamReset or DeadlineExceeded otherwise.
+        """
+        manifest = self.store.manifest(cid)
+        total = len(manifest.hashes) if manifest is not None else 0
+        async with await self._host.open_stream(peer, [PROTOCOL_ID], deadline=deadline) as stream:
+            source = Source(stream)
+            with deadline_of(deadline, f"sending to {peer.short}"), self.store.using(cid):
+                await source.want(Request("offer", cid, name=name))
+                while True:
+                    status, body = await source.hear()
+                    if status != Status.OK or len(body) != 4:
+                        raise StreamReset("the peer gave up fetching it")
+                    here = int.from_bytes(body)
+                    progress(here)
+                    if here >= total:
+                        return
+
+    async def _sources(self, cid: Cid) -> Iterable[PeerId]:
+        """Whoever is connected, and whoever announced it."""
+        found = dict.fromkeys(self._host.peers())
+        for each in self._discoveries:
+            for sighting in await each.find_providers(cid.raw, deadline=within(REPLY_TIMEOUT_S)):
+                self._host.add_addresses(sighting.peer, sighting.addresses)
+                found.setdefault(sighting.peer)
+        return found
+
+    # --- files that others send us ---------------------------------------------------------------
+
+    async def _offered(self, stream: Stream, request: Request) -> None:
+        cid, peer = request.cid, stream.remote_peer
+        if not self._config.accept_offers or self._offers >= MAX_OFFERS:
+            status = Status.BUSY if self._config.accept_offers else Status.REFUSED
+            await self._say(stream, reply(status))
+            return
+        self._offers += 1
+        try:
+            await self._say(stream, reply(Status.OK))
+            await self._fetch_offered(stream, peer, cid, file_name(request.name))
+        finally:
+            self._offers -= 1
+
+    async def _fetch_offered(self, stream: Stream, peer: PeerId, cid: Cid, name: str) -> None:
+        failure: FogError | None = None
+        async with open_tasks() as nursery:
+            nursery.start_soon(self._report, stream, cid)
+            try:
+                await self._take(peer, cid, name)
+            except FogError as exc:
+                failure = exc
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            _LOG.info("offer_failed peer=%s reason=%s", peer.short, failure)
+            await self._say(stream, reply(Status.REFUSED))
+            return
+        await self._say(stream, self._count(cid))
+        _LOG.info("file_received peer=%s", peer.short)
+        self.on_received(peer, cid, name)
+
+    async def _take(self, peer: PeerId, cid: Cid, name: str) -> None:
+        kept = self.store.find(cid)
+        if kept is not None and kept.is_whole:
+            return
+        # Nobody here asked for it: it is not pinned, and makes room when something else needs it.
+        await self.fetch(
+            cid,
+            sources=[peer],
+            name=name,
+            pinned=False,
+            most_bytes=MAX_OFFERED_BYTES,
+            deadline=within(OFFER_TIMEOUT_S),
+        )
+
+    async def _report(self, stream: Stream, cid: Cid) -> None:
+        while True:
+            await trio.sleep(PROGRESS_S)
+            kept = self.store.find(cid)
+            if kept is not None and not kept.is_whole:
+                # Half a frame would spoil what follows it.
+                with trio.CancelScope(shield=True):
+                    await self._say(stream, self._count(cid))
+
+    def _count(self, cid: Cid) -> bytes:
+        return reply(Status.OK, len(self.store.present(cid)).to_bytes(4))
+
+    async def _say(self, stream: Stream, frame: bytes) -> None:
+        with deadline_of(within(REPLY_TIMEOUT_S), "answering an offer"):
+            await stream.write_all(encode_frame(frame, max_bytes=MAX_REPLY_BYTES))

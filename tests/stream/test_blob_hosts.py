@@ -1,0 +1,426 @@
+"""Blobs between whole hosts, on a network in memory and under a virtual clock."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from fogp2p.environment import Environment, within
+from fogp2p.errors import FogError, LimitExceeded, Unreachable
+from fogp2p.framing import FrameDecoder, encode_frame, read_frame
+from fogp2p.host import Host, Stream
+from fogp2p.identity import ephemeral
+from fogp2p.ids import PeerId
+from fogp2p.protocols.blob import (
+    CHUNK_BYTES,
+    PROTOCOL_ID,
+    BlobConfig,
+    Blobs,
+    BlobStore,
+    Cid,
+    UnknownBlob,
+    open_blobs,
+)
+from fogp2p.protocols.blob.config import MAX_REPLY_BYTES
+from fogp2p.protocols.blob.messages import Request, Status, bitmap_of, decode_request, reply
+from fogp2p.testing import Fault, MemoryDisk, Trace, run_simulation, sim_environment
+from fogp2p.transports.memory import LinkSettings, MemoryNetwork
+
+FOLDER = Path("/blobs")
+CONTENT = random.Random(7).randbytes(5 * CHUNK_BYTES + 1_000)
+
+
+class Peer:
+    """One side, with a disk that can be looked into."""
+
+    def __init__(self, host: Host, blobs: Blobs, environment: Environment) -> None:
+        self.host = host
+        self.blobs = blobs
+        self.environment = environment
+        assert isinstance(environment.disk, MemoryDisk)
+        self.disk = environment.disk
+
+
+@asynccontextmanager
+async def _peer(
+    network: MemoryNetwork, number: int, config: BlobConfig | None = None
+) -> AsyncIterator[Peer]:
+    environment = sim_environment(1, str(number))
+    async with (
+        network.open_host(ephemeral(random.Random(number))) as host,
+        open_blobs(host, [], environment, FOLDER, config) as blobs,
+    ):
+        yield Peer(host, blobs, environment)
+
+
+def _simulate(scenario: Callable[[MemoryNetwork], Awaitable[None]]) -> None:
+    async def run(trace: Trace) -> None:
+        await scenario(MemoryNetwork(seed=1, default=LinkSettings(latency_s=0.01)))
+
+    run_simulation(1, run)
+
+
+async def _meet(one: Peer, other: Peer) -> None:
+    await one.host.connect(other.host.peer_id, other.host.addresses, deadline=within(5))
+
+
+def test_a_blob_comes_whole_from_one_source() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        async with _peer(network, 1) as one, _peer(network, 2) as other:
+            cid = await one.blobs.store.add_bytes(CONTENT, name="a.bin")
+            await _meet(other, one)
+            got = await other.blobs.fetch(cid, deadline=within(60))
+            assert got == {one.host.peer_id: 6}
+            assert await other.blobs.store.content(cid) == CONTENT
+            again = await other.blobs.fetch(cid, deadline=within(60))
+            assert again == {}
+
+    _simulate(scenario)
+
+
+def test_empty_and_repeating_contents() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        async with _peer(network, 1) as one, _peer(network, 2) as other:
+            await _meet(other, one)
+            for content in (b"", b"x", bytes(3 * CHUNK_BYTES)):
+                cid = await one.blobs.store.add_bytes(content)
+                await other.blobs.fetch(cid, deadline=within(60))
+                assert await other.blobs.store.content(cid) == content
+            # Three chunks alike are one file.
+            assert other.blobs.store.used_bytes == 1 + CHUNK_BYTES
+
+    _simulate(scenario)
+
+
+def test_four_sources_share_the_work() -> None:
+    content = random.Random(8).randbytes(40 * CHUNK_BYTES)
+
+    async def scenario(network: MemoryNetwork) -> None:
+        async with (
+            _peer(network, 1) as a,
+            _peer(network, 2) as b,
+            _peer(network, 3) as c,
+            _peer(network, 4) as d,
+            _peer(network, 5) as getter,
+        ):
+            for each in (a, b, c, d):
+                cid = await each.blobs.store.add_bytes(content)
+                await _meet(getter, each)
+            got = await getter.blobs.fetch(cid, deadline=within(60))
+            assert sum(got.values()) == 40 and len(got) == 4 and min(got.values()) >= 4
+            assert await getter.blobs.store.content(cid) == content
+
+    _simulate(scenario)
+
+
+def test_two_that_have_halves_complete_each_other() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        async with (
+            _peer(network, 1) as origin,
+            _peer(network, 2) as one,
+            _peer(network, 3) as other,
+        ):
+            cid = await origin.blobs.store.add_bytes(CONTENT)
+            encoded = await origin.blobs.store.encoded_manifest(cid)
+            assert encoded is not None
+            for peer, part in ((one, range(0, 6, 2)), (other, range(1, 6, 2))):
+                await peer.blobs.store.add_manifest(cid, encoded, name="", pinned=True)
+                for index in part:
+                    chunk = await origin.blobs.store.chunk(cid, index)
+                    assert chunk is not None
+                    await peer.blobs.store.put(cid, index, chunk)
+            await _meet(one, other)
+            async with trio.open_nursery() as nursery:
+                for peer in (one, other):
+                    nursery.start_soon(_fetch, peer, cid)
+            for peer in (one, other):
+                assert await peer.blobs.store.content(cid) == CONTENT
+
+    _simulate(scenario)
+
+
+async def _fetch(peer: Peer, cid: Cid) -> None:
+    await peer.blobs.fetch(cid, deadline=within(120))
+
+
+@pytest.mark.spec("BLO-011")
+def test_a_source_that_lies_is_named_and_the_rest_comes_from_others() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        async with (
+            _peer(network, 1) as honest,
+            network.open_host(ephemeral(random.Random(9))) as liar,
+            _peer(network, 2) as getter,
+        ):
+            cid = await honest.blobs.store.add_bytes(CONTENT)
+            liar.set_handler(PROTOCOL_ID, _lies(lambda request: reply(Status.OK, b"poison")))
+            for host in (liar, honest.host):
+                await getter.host.connect(host.peer_id, host.addresses, deadline=within(5))
+            first = [liar.peer_id, honest.host.peer_id]
+            got = await getter.blobs.fetch(cid, sources=first, deadline=within(120))
+            assert got == {honest.host.peer_id: 6}
+            assert await getter.blobs.store.content(cid) == CONTENT
+
+    _simulate(scenario)
+
+
+def _lies(answer: Callable[[Request], bytes]) -> Callable[[Stream], Awaitable[None]]:
+    """A source that claims to have everything and then answers as it likes."""
+
+    async def handle(stream: Stream) -> None:
+        decoder = FrameDecoder()
+        while (frame := await read_frame(stream, decoder)) is not None:
+            request = decode_request(frame)
+            said = reply(Status.OK, bitmap_of(6, range(6)))
+            if request.kind != "have":
+                said = answer(request)
+            await stream.write_all(encode_frame(said, max_bytes=MAX_REPLY_BYTES))
+
+    return handle
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda request: reply(Status.OK, b"not a manifest"),
+        lambda request: reply(Status.OK, bytes(CHUNK_BYTES)),  # a manifest without end
+        lambda request: reply(Status.UNKNOWN),
+        lambda request: b"\x09",
+        lambda request: b"",
+    ],
+)
+def test_hostile_manifests_cost_their_sender_only(answer: Callable[[Request], bytes]) -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        async with (
+            network.open_host(ephemeral(random.Random(9))) as liar,
+            _peer(network, 2) as getter,
+        ):
+            liar.set_handler(PROTOCOL_ID, _lies(answer))
+            await getter.host.connect(liar.peer_id, liar.addresses, deadline=within(5))
+            cid = Cid(b"\x01\x51\x12\x20" + bytes(32))
+            with pytest.raises(Unreachable):
+                await getter.blobs.fetch(cid, deadline=within(40))
+            assert getter.blobs.store.blobs() == () and getter.blobs.transfers() == ()
+
+    _simulate(scenario)
+
+
+def test_a_source_that_stops_answering_is_left_and_the_rest_goes_on() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        async with (
+            _peer(network, 1) as quick,
+            network.open_host(ephemeral(random.Random(9))) as frozen,
+            _peer(network, 2) as getter,
+        ):
+            cid = await quick.blobs.store.add_bytes(CONTENT)
+
+            async def freeze(stream: Stream) -> None:
+                await trio.sleep_forever()
+
+            frozen.set_handler(PROTOCOL_ID, freeze)
+            for host in (frozen, quick.host):
+                await getter.host.connect(host.peer_id, host.addresses, deadline=within(5))
+            begin = trio.current_time()
+            await getter.blobs.fetch(
+                cid, sources=[quick.host.peer_id, frozen.peer_id], deadline=within(120)
+            )
+            assert trio.current_time() - begin < 5
+
+    _simulate(scenario)
+
+
+def test_what_arrived_stays_and_the_next_run_goes_on_from_there() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        async with _peer(network, 1) as one:
+            cid = await one.blobs.store.add_bytes(CONTENT)
+            async with _peer(network, 2) as getter:
+                encoded = await one.blobs.store.encoded_manifest(cid)
+                assert encoded is not None
+                await getter.blobs.store.add_manifest(cid, encoded, name="", pinned=True)
+                for index in (0, 5):
+                    chunk = await one.blobs.store.chunk(cid, index)
+                    assert chunk is not None
+                    await getter.blobs.store.put(cid, index, chunk)
+                disk = getter.disk
+            # The process died here; its disk has two chunks, and one that belongs to nobody.
+            environment = Environment(
+                getter.environment.clock, random.Random(3), getter.environment.executor, disk
+            )
+            stray = FOLDER / "chunks" / "ab" / ("ab" * 32)
+            disk.replace(stray, b"left by a crash")
+            async with (
+                network.open_host(ephemeral(random.Random(3))) as host,
+                open_blobs(host, [], environment, FOLDER) as blobs,
+            ):
+                assert blobs.store.present(cid) == {0, 5} and disk.mode(stray) is None
+                await host.connect(one.host.peer_id, one.host.addresses, deadline=within(5))
+                assert await blobs.fetch(cid, deadline=within(60)) == {one.host.peer_id: 4}
+                assert await blobs.store.content(cid) == CONTENT
+
+    _simulate(scenario)
+
+
+def test_a_chunk_spoilt_on_the_disk_is_missing_not_served() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        async with _peer(network, 1) as one, _peer(network, 2) as other:
+            cid = await one.blobs.store.add_bytes(CONTENT)
+            name = hashlib.sha256(CONTENT[:CHUNK_BYTES]).hexdigest()
+            one.disk.flip(FOLDER / "chunks" / name[:2] / name, 77)
+            await _meet(other, one)
+            with pytest.raises(Unreachable, match="1 of 6 chunks are missing"):
+                await other.blobs.fetch(cid, deadline=within(50))
+            assert one.blobs.store.present(cid) == {1, 2, 3, 4, 5}
+            with pytest.raises(UnknownBlob):
+                await one.blobs.store.content(cid)
+
+    _simulate(scenario)
+
+
+@pytest.mark.spec("BLO-020", "BLO-021")
+def test_a_file_sent_is_delivered_when_the_receiver_says_so() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        async with _peer(network, 1) as one, _peer(network, 2) as other:
+            received: list[tuple[PeerId, Cid, str]] = []
+            other.blobs.on_received = lambda *what: received.append(what)
+            cid = await one.blobs.store.add_bytes(CONTENT, name="report.pdf")
+            await _meet(one, other)
+            steps: list[int] = []
+            await one.blobs.send(
+                other.host.peer_id,
+                cid,
+                name="../../report.pdf",
+                deadline=within(60),
+                progress=steps.append,
+            )
+            assert steps[-1] == 6
+            assert received == [(one.host.peer_id, cid, "report.pdf")]
+            assert await other.blobs.store.content(cid) == CONTENT
+            (kept,) = other.blobs.store.blobs()
+            assert not kept.pinned and kept.name == "report.pdf"
+
+    _simulate(scenario)
+
+
+@pytest.mark.spec("BLO-022")
+def test_offers_are_bounded_and_may_be_refused() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        small = BlobConfig(quota_bytes=2 * CHUNK_BYTES)
+        closed = BlobConfig(accept_offers=False)
+        async with (
+            _peer(network, 1) as one,
+            _peer(network, 2, small) as full,
+            _peer(network, 3, closed) as shut,
+        ):
+            cid = await one.blobs.store.add_bytes(CONTENT)
+            for peer in (full, shut):
+                await _meet(one, peer)
+                with pytest.raises(FogError):
+                    await one.blobs.send(peer.host.peer_id, cid, name="x", deadline=within(60))
+            assert full.blobs.store.used_bytes <= 2 * CHUNK_BYTES
+            assert shut.blobs.store.blobs() == ()
+
+    _simulate(scenario)
+
+
+@pytest.mark.spec("BLO-014")
+def test_streams_of_one_peer_are_bounded() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        async with _peer(network, 1) as one, _peer(network, 2) as other:
+            await _meet(other, one)
+            cid = await one.blobs.store.add_bytes(b"x")
+            streams = [
+                await other.host.open_stream(one.host.peer_id, [PROTOCOL_ID], deadline=within(5))
+                for _ in range(5)
+            ]
+            answers = []
+            for stream in streams:
+                request = encode_frame(Request("have", cid).to_bytes())
+                await stream.write_all(request)
+                frame = await read_frame(stream, FrameDecoder(max_bytes=MAX_REPLY_BYTES))
+                answers.append(frame)
+            # Which of the five came last is the network's choice.
+            assert sorted(map(bytes, answers)) == [reply(Status.OK, b"\x01")] * 4 + [
+                reply(Status.BUSY)
+            ]
+
+    _simulate(scenario)
+
+
+async def _store(quota: int = 10 * CHUNK_BYTES) -> tuple[BlobStore, MemoryDisk, Any]:
+    environment = sim_environment(1, "store")
+    assert isinstance(environment.disk, MemoryDisk)
+    store = await BlobStore.open(FOLDER, environment, quota)
+    return store, environment.disk, environment
+
+
+def test_what_was_not_used_for_longest_goes_first_and_pins_stay() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        store, disk, environment = await _store(3 * CHUNK_BYTES)
+        contents = [bytes([n]) * CHUNK_BYTES for n in range(5)]
+        pinned = await store.add_bytes(contents[0], pinned=True)
+        old = await store.add_bytes(contents[1], pinned=False)
+        await trio.sleep(10)
+        young = await store.add_bytes(contents[2], pinned=False)
+        await store.add_bytes(contents[3], pinned=True)
+        assert store.find(old) is None and store.find(young) is not None
+        await store.add_bytes(contents[4], pinned=True)
+        assert store.find(young) is None and store.find(pinned) is not None
+        with pytest.raises(LimitExceeded, match="pinned or in use"):
+            await store.add_bytes(b"one more", pinned=True)
+        assert store.used_bytes == 3 * CHUNK_BYTES
+        assert (
+            sum(len(disk.names(FOLDER / "chunks" / p)) for p in disk.names(FOLDER / "chunks")) == 3
+        )
+        reopened = await BlobStore.open(FOLDER, environment, 3 * CHUNK_BYTES)
+        assert reopened.used_bytes == 3 * CHUNK_BYTES
+
+    _simulate(scenario)
+
+
+def test_a_chunk_that_two_blobs_share_stays_until_both_are_gone() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        store, _, _ = await _store()
+        shared = bytes(CHUNK_BYTES)
+        one = await store.add_bytes(shared + b"one")
+        other = await store.add_bytes(shared + b"other")
+        assert store.used_bytes == CHUNK_BYTES + 8
+        await store.remove(one)
+        assert await store.content(other) == shared + b"other"
+        await store.remove(other)
+        assert store.used_bytes == 0
+        with pytest.raises(UnknownBlob):
+            await store.remove(other)
+
+    _simulate(scenario)
+
+
+@pytest.mark.parametrize("fault", [Fault.FULL, Fault.IO_ERROR, Fault.CRASH_BEFORE])
+def test_a_disk_that_refuses_loses_nothing_that_was_there(fault: Fault) -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        store, disk, environment = await _store()
+        good = await store.add_bytes(b"good")
+        disk.fault = fault
+        with pytest.raises(FogError):
+            await store.add_bytes(b"bad")
+        reopened = await BlobStore.open(FOLDER, environment, 10 * CHUNK_BYTES)
+        assert await reopened.content(good) == b"good"
+
+    _simulate(scenario)
+
+
+def test_a_damaged_index_is_set_aside_and_said() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        store, disk, environment = await _store()
+        await store.add_bytes(b"something")
+        disk.flip(FOLDER / "index", 5)
+        reopened = await BlobStore.open(FOLDER, environment, 10 * CHUNK_BYTES)
+        assert "damaged" in reopened.problem and reopened.blobs() == ()
+        assert disk.mode(FOLDER / "index.damaged") is not None
+
+    _simulate(scenario)
