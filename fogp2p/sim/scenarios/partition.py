@@ -24,8 +24,8 @@ from fogp2p.transports.memory.host import MemoryHost
 __all__ = ["Partition"]
 
 # Members write, everybody carries. Each admission seals a new key to all members, so the number of
-# writers is what a run costs before it begins; sixteen in each half write at once often enough.
-WRITERS: Final = 32
+# writers is what a run costs before it begins; eight in each half write at once often enough.
+WRITERS: Final = 16
 # A message of each writer about every minute: a lively conversation.
 WRITE_EVERY_S: Final = 60.0
 MESSAGE_BYTES: Final = 120
