@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "config": "show, check and find the configuration",
     "sandbox": "try the sandbox for untrusted jobs",
     "testnet": "run several peers on this machine",
+    "simulate": "a whole network in this process, with faults from a seed",
     "demo": "a scripted tour of a local network, with proof",
     "version": "which version this is",
 }

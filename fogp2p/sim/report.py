@@ -8,7 +8,16 @@ from pathlib import Path
 from fogp2p.errors import ConfigError
 from fogp2p.schema import about, named
 
-__all__ = ["BrokenAnswer", "Sample", "SimulationAnswer", "draw_picture", "lines"]
+__all__ = [
+    "BrokenAnswer",
+    "Sample",
+    "ScenarioAnswer",
+    "ScenariosAnswer",
+    "SimulationAnswer",
+    "SimulationsAnswer",
+    "draw_picture",
+    "lines",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,31 @@ class SimulationAnswer:
     def succeeded(self) -> bool:
         """Whether every invariant held."""
         return self.broken is None
+
+
+@named("simulations/1")
+@dataclass(frozen=True, slots=True)
+class SimulationsAnswer:
+    """Several runs of one scenario."""
+
+    runs: tuple[SimulationAnswer, ...] = field(metadata=about("in the order of their seeds"))
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioAnswer:
+    """A scenario that can be run."""
+
+    name: str = field(metadata=about("what to call it by"))
+    minutes: float = field(metadata=about("virtual minutes with faults, unless told otherwise"))
+    story: str = field(metadata=about("in a line"))
+
+
+@named("scenarios/1")
+@dataclass(frozen=True, slots=True)
+class ScenariosAnswer:
+    """All scenarios."""
+
+    scenarios: tuple[ScenarioAnswer, ...] = field(metadata=about("by name"))
 
 
 def lines(answer: SimulationAnswer) -> list[str]:
