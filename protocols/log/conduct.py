@@ -44,8 +44,8 @@ class Bucket:
         self._rate, self._burst = rate, burst
         self._level, self._at = burst, now
 
-    def wait_s(self, now: float) -> float:
-        """Take one; how long to wait before acting on it."""
-        self._level = min(self._burst, self._level + (now - self._at) * self._rate) - 1
+    def wait_s(self, now: float, count: float = 1) -> float:
+        """Take `count`; how long to wait before acting on it."""
+        self._level = min(self._burst, self._level + (now - self._at) * self._rate) - count
         self._at = now
         return max(0.0, -self._level / self._rate)

@@ -31,7 +31,7 @@ MAX_LEVEL: Final = 63
 MAX_CONTROLS: Final = 4_096
 
 # --- what a replica holds -------------------------------------------------------------------------
-# About 600 bytes of memory for each entry (bodies stay on disk): 120 MB for a full log.
+# About 500 bytes of memory for each entry (bodies stay on disk): 100 MB for a full log.
 MAX_GROUP_ENTRIES: Final = 200_000
 MAX_GROUPS: Final = 256
 # Entries that came before their parents: a batch or two from each of a few peers.
@@ -66,6 +66,13 @@ CHASE_ENTRIES: Final = 64
 # query costs about 30 ms, so one peer takes at most a third of a core.
 QUERY_RATE: Final = 10.0
 QUERY_BURST: Final = 300.0
+# What brings nothing new (entries known already, messages for groups that are not shared) is read
+# at this pace after a burst: about 50 ms of work a second. Two peers who both push what a third
+# lacks repeat each other by right, so it is slowed down and not held against anybody.
+IDLE_RATE: Final = 500.0
+IDLE_BURST: Final = 20_000.0
+# What a message other than entries counts.
+IDLE_MESSAGE: Final = 5.0
 # Messages and unanswered requests that wait for one peer.
 MAX_QUEUED_QUERIES: Final = 4
 MAX_OWED: Final = 4_096

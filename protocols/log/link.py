@@ -21,6 +21,9 @@ from fogp2p.ids import PeerId
 
 from .conduct import Bucket
 from .config import (
+    IDLE_BURST,
+    IDLE_MESSAGE,
+    IDLE_RATE,
     MAX_BATCH,
     MAX_FRAME_BYTES,
     MAX_OUTBOX,
@@ -80,6 +83,7 @@ class Link:
         self._out: deque[LogMessage] = deque()
         self._owed: deque[tuple[bytes, deque[bytes]]] = deque()
         self._bucket = Bucket(QUERY_RATE, QUERY_BURST, trio.current_time())
+        self._idle = Bucket(IDLE_RATE, IDLE_BURST, trio.current_time())
         self._news = trio.Event()
         self._scope = trio.CancelScope()
         self._failure: FogError | None = None
@@ -157,16 +161,19 @@ class Link:
     async def _take(self, message: LogMessage) -> None:
         now = trio.current_time()
         if isinstance(message, Interest):
+            await self._slow_down(IDLE_MESSAGE)
             self._tags = frozenset(message.tags)
             self._match()
             return
         sync = self._syncs.get(message.group)
         if sync is None:
+            await self._slow_down(MAX_BATCH)
             return  # not carried by both: perhaps closed a moment ago
         if isinstance(message, Entries):
             await self._take_entries(message, sync)
             now = trio.current_time()
         else:
+            await self._slow_down(IDLE_MESSAGE)
             sync.receive(message, now)
             if isinstance(message, Query):
                 self._news.set()
@@ -177,6 +184,7 @@ class Link:
         entries = [decode_entry(data) for data in message.entries]
         self.entries_received += len(entries)
         fresh = [entry for entry in entries if not group.replica.is_known(entry.id)]
+        await self._slow_down(len(entries) - len(fresh))
         if len(fresh) > _INLINE_SIGNATURES:
             good = await self._environment.executor.in_thread(_all_signed, fresh)
         else:
@@ -188,6 +196,12 @@ class Link:
         if idle:
             self._blame(self.peer, float(idle))  # nobody asked, and nothing led to them
         sync.took(entries, trio.current_time())
+
+    async def _slow_down(self, count: float) -> None:
+        """Read more slowly from a peer that says much and brings nothing new."""
+        wait_s = self._idle.wait_s(trio.current_time(), count)
+        if wait_s > 0:
+            await trio.sleep(wait_s)
 
     # --- sending ---------------------------------------------------------------------------------
 

@@ -295,7 +295,7 @@ class Replica:
             self._fork_positions[node.author] = fork.position
             events.append(ForkFound(fork))
         if is_control or fork is not None:
-            self._judge_again(node, events)
+            self._judge_again(node, events, forked=fork is not None)
         if node.verdict is not Verdict.STANDS:
             self._hidden[node.author] = self._hidden.get(node.author, 0) + 1
         events.insert(placed_at, Placed(entry, node.number, node.verdict))
@@ -350,8 +350,9 @@ class Replica:
             before = self._nodes[entry.previous]
             if before.author != entry.author or before.position + 1 != entry.position:
                 raise RemoteProtocolError("not the next of its author's chain", code="log-entry")
-        last = body.last if isinstance(body, Remove) else None
-        if last is not None and self._nodes[last].author != body.member:
+        if not isinstance(body, Remove) or body.last is None:
+            return
+        if self._nodes[body.last].author != body.member:
             raise RemoteProtocolError("the entry kept is somebody else's", code="log-entry")
 
     def _fork_with(self, node: Node) -> Fork | None:
@@ -406,33 +407,41 @@ class Replica:
             at = self._nodes[at.previous]
         return at.id == node.id
 
-    def _judge_again(self, new: Node, events: list[LogEvent]) -> None:
-        """A control or a fork came: tell which entries stand differently now."""
+    def _judge_again(self, new: Node, events: list[LogEvent], *, forked: bool) -> None:
+        """A control or a fork came: tell which entries stand differently now.
+
+        An author's entries are touched by its fork, by a removal of it that is new or rests on
+        something else now, and by an admission of it that stands differently. A new admission
+        touches nothing: nothing follows it yet.
+        """
         before = self._effects
         self._authority = self._authority_of(self._controls)
         after = self._effects = self._authority.effects()
-        touched = {new.author}
+        touched = {new.author} if forked else set()
         for control in self._controls:
-            if control.node is new or before.get(control.bit) != after[control.bit]:
-                touched |= {control.node.author, control.admits or b"", control.removes or b""}
+            if before.get(control.bit) != after[control.bit]:  # also for a new one
+                is_new_admission = control.node is new and control.admits is not None
+                name = control.removes or control.admits
+                if name is not None and not is_new_admission:
+                    touched.add(name)
         levels = {
             each.node.id: each.body.level for each in self._controls if isinstance(each.body, Admit)
         }
         for author in sorted(touched):
             for node in self._by_author.get(author, ()):
-                self._judge(node, levels.get(node.id), node is new, events)
+                if node is not new:
+                    self._judge(node, levels.get(node.id), events)
+        new.verdict = self._authority.verdict(new, levels.get(new.id))
         members = self._authority.members()
         if members != self._members:
             self._members = members
             events.append(MembersChanged())
 
-    def _judge(self, node: Node, level: int | None, is_new: bool, events: list[LogEvent]) -> None:
+    def _judge(self, node: Node, level: int | None, events: list[LogEvent]) -> None:
         verdict = self._authority.verdict(node, level)
         if verdict is node.verdict:
             return
         old, node.verdict = node.verdict, verdict
-        if is_new:
-            return
         if Verdict.STANDS in (old, verdict):
             step = 1 if old is Verdict.STANDS else -1
             self._hidden[node.author] = self._hidden.get(node.author, 0) + step

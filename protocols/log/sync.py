@@ -152,6 +152,9 @@ class PeerSync:
         """Entries of the peer were ingested, or refused: go on."""
         for entry in entries:
             self._wanted.discard(entry.id)
+            behind = entry.position - self._replica.next_position(entry.author)
+            if behind > CHASE_STEPS:
+                self._steps = 0  # its author's chain alone is further than a chase goes
             for parent in entry.past:
                 if not self._replica.is_known(parent) and len(self._lacking) < MAX_WANT:
                     self._lacking[parent] = None
@@ -254,6 +257,8 @@ class PeerSync:
             self.actions.append(Say(query))
             return
         self._session = None
+        if self._theirs is not None:
+            self._theirs = replace(self._theirs, asks=False)  # this was the session it asked for
         self._to_fetch = deque(dict.fromkeys(session.need[:MAX_FOUND]))
         have = self._replica.in_order(dict.fromkeys(session.have[:MAX_FOUND]))
         if have:

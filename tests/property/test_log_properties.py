@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import random
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +15,7 @@ from hypothesis import strategies as st
 
 from fogp2p.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
 from fogp2p.identity import ephemeral
-from fogp2p.protocols.log.config import LEAF, MAX_PARTS
+from fogp2p.protocols.log.config import LEAF, MAX_FRAME_BYTES, MAX_PARTS
 from fogp2p.protocols.log.entries import (
     Admit,
     Entry,
@@ -28,12 +32,25 @@ from fogp2p.protocols.log.membership import Verdict
 from fogp2p.protocols.log.messages import (
     Entries,
     LogMessage,
+    Query,
     decode_message,
     encode_message,
 )
 from fogp2p.protocols.log.reconcile import Asker, RangeIndex, answer
 from fogp2p.protocols.log.sync import PeerSync, Push, Say
 
+
+def _reader() -> Any:
+    """The specification written again without the library, for verdicts."""
+    path = Path(__file__).parent.parent / "conformance" / "reader_log.py"
+    spec = importlib.util.spec_from_file_location("reader_log", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+NAIVE = _reader()
 IDENTITIES = [ephemeral(random.Random(f"log/{n}")) for n in range(7)]
 KEYS = [identity.peer_id.ed25519 or b"" for identity in IDENTITIES]
 
@@ -243,6 +260,10 @@ def test_replicas_converge_whatever_happens(
             network.flying.clear()
     network.settle()
     first = network.peers[0].replica
+    naive = NAIVE.Log([NAIVE.Entry(data) for data in network.peers[0].disk])
+    assert {name: verdict.value for name, verdict in first.verdicts().items()} == {
+        name: naive.verdict(entry) for name, entry in naive.entries.items()
+    }
     for peer in network.peers:
         assert peer.replica.verdicts() == first.verdicts()
         assert peer.verdicts == peer.replica.verdicts()
@@ -277,3 +298,40 @@ def test_ranges_find_the_difference_exactly(seed: int, common: int, apart: int) 
     assert sorted(asker.have) == sorted(key[4:] for key in mine - theirs)
     assert (one.whole() == other.whole()) == (mine == theirs)
     assert len(mine) <= LEAF or len(one.cuts(b"", b"\xff", MAX_PARTS)) <= MAX_PARTS
+
+
+VECTORS = Path(__file__).parent.parent.parent / "specs" / "log" / "vectors" / "v1"
+SEEDS = [
+    bytes.fromhex(case["encoded"])
+    for name in ("entries", "messages")
+    for case in json.loads((VECTORS / f"{name}.json").read_text("ascii"))["valid"]
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    base=st.sampled_from([b"", *SEEDS]),
+    at=st.integers(0, 600),
+    patch=st.binary(max_size=12),
+    cut=st.integers(0, 8),
+)
+@pytest.mark.attack(122)
+def test_whatever_comes_only_remote_errors_leave(
+    base: bytes, at: int, patch: bytes, cut: int
+) -> None:
+    """The twin of tests/fuzz/fuzz_log.py: mutations of good entries and messages."""
+    data = base[:at] + patch + base[at + len(patch) : len(base) - cut]
+    replica = Replica(bytes(32))
+    try:
+        entry = decode_entry(data)
+        assert entry.data == data
+        replica.ingest(entry)
+    except RemoteProtocolError:
+        assert len(replica) == 0
+    try:
+        message = decode_message(data)
+        assert encode_message(message) == data
+        if isinstance(message, Query):
+            assert len(encode_message(answer(RangeIndex(), message))) < MAX_FRAME_BYTES
+    except RemoteProtocolError:
+        return

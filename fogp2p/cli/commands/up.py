@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 
 import click
 import trio
 
 from fogp2p import __version__
 from fogp2p.api import serve_api
+from fogp2p.api.service import api_service
 from fogp2p.cli.logs import start_logging
 from fogp2p.cli.output import Output
 from fogp2p.cli.settings import load, set_option
@@ -17,6 +19,7 @@ from fogp2p.config import Loaded
 from fogp2p.node import Node, open_peer
 from fogp2p.paths import Paths
 from fogp2p.process import harden
+from fogp2p.schema import answer
 from fogp2p.tasks import open_tasks
 
 __all__ = ["command"]
@@ -33,19 +36,28 @@ def command(output: Output, detach: bool, ready_fd: int | None, settings: tuple[
     if detach:
         from fogp2p.cli.background import start_in_background
 
-        answer = start_in_background(output, settings)
-        output.result(answer, [f"{answer['peer_id']} runs in the background, pid {answer['pid']}"])
+        up = start_in_background(output, settings)
+        lines = [
+            f"{up.peer_id} runs in the background, pid {up.pid}",
+            "its log: fogp2p logs -f    stop it: fogp2p down",
+        ]
+        output.result(answer(up), lines)
         return
     missing = harden()
     passphrase = os.environ.pop("FOGP2P_PASSPHRASE", None)
     start_logging(loaded.config.log.level)
     for problem in missing:
         output.say(f"! {problem}")
-    trio.run(_run, output, output.paths, loaded, passphrase, ready_fd)
+    trio.run(_run, output, output.paths, loaded, passphrase, ready_fd, settings)
 
 
 async def _run(
-    output: Output, paths: Paths, loaded: Loaded, passphrase: str | None, ready_fd: int | None
+    output: Output,
+    paths: Paths,
+    loaded: Loaded,
+    passphrase: str | None,
+    ready_fd: int | None,
+    flags: tuple[str, ...],
 ) -> None:
     new = not paths.keystore.exists()
     started = trio.current_time()
@@ -54,10 +66,19 @@ async def _run(
         open_tasks() as signals,
     ):
         signals.start_soon(_stop_on_signal, node)
-        async with open_tasks() as serving:  # ends by itself, its last answers sent
-            await serving.start(serve_api, node, loaded, paths.socket)
-            _greet(output, node, paths, new, trio.current_time() - started)
-            _tell_ready(ready_fd, node)
+        serve = partial(
+            serve_api,
+            node,
+            loaded,
+            paths.socket,
+            config_file=paths.config,
+            environ=dict(os.environ),
+            flags=flags,
+        )
+        api = await node.add_service(api_service(serve, node.stopping, paths.socket))
+        _greet(output, node, paths, new, trio.current_time() - started, api.url)
+        _tell_ready(ready_fd, node)
+        await node.stopping.wait()
         signals.cancel_scope.cancel()
     output.say("stopped")
 
@@ -74,7 +95,7 @@ async def _stop_on_signal(node: Node) -> None:
             node.stop()
 
 
-def _greet(output: Output, node: Node, paths: Paths, new: bool, took_s: float) -> None:
+def _greet(output: Output, node: Node, paths: Paths, new: bool, took_s: float, url: str) -> None:
     status = node.status()
     output.say(f"fogp2p {__version__}{'  new peer' if new else ''}")
     output.say(f"  you        {node.peer_id}")
@@ -84,5 +105,5 @@ def _greet(output: Output, node: Node, paths: Paths, new: bool, took_s: float) -
         output.say(f"  listening  {address}")
     for each in status.discovery:
         output.say(f"  {each.source:<10} {each.problem or 'on'}")
-    output.say(f"  api        unix:{paths.socket}")
+    output.say(f"  api        unix:{paths.socket}{f'  {url}' if url else ''}")
     output.say(f"ready in {took_s:.1f} s. Ctrl+C stops it; `fogp2p status` shows what it does.")
