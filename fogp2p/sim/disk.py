@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import trio
 
 from fogp2p.environment import DiskError
 from fogp2p.testing import MemoryDisk
@@ -15,7 +18,20 @@ __all__ = ["SharedContent", "SimDisk"]
 # Contents of this size and more are kept once for all disks.
 _SHARED_BYTES: Final = 16 * 1024
 
+_ANY_SIZE: Final = 2**62
+# What is not flushed the system writes itself after this long (Linux: dirty_expire_centisecs).
+WRITE_BACK_S: Final = 30.0
+
 SharedContent = Callable[[bytes], bytes]
+
+
+@dataclass(slots=True)
+class _Unflushed:
+    """A write that a power cut may undo, and what was there before it."""
+
+    before: bytes | None
+    mode: int
+    at: float
 
 
 class SimDisk(MemoryDisk):
@@ -36,8 +52,7 @@ class SimDisk(MemoryDisk):
         self._source = source
         self._shared = shared
         self._is_off = False
-        self._flushed: dict[Path, tuple[bytes, int] | None] = {}
-        """What was there, durably, before writes that were not flushed."""
+        self._unflushed: dict[Path, _Unflushed] = {}
 
     def touch(self, what: str) -> None:
         """Do what every access does: raise DiskError by chance, and always without power."""
@@ -54,30 +69,35 @@ class SimDisk(MemoryDisk):
     def replace(self, path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
         self.touch("write")
         if durable:
-            self._flushed.pop(path, None)
-        elif path not in self._flushed:
-            old = super().read(path, max_bytes=2**62)
-            rights = self.mode(path)
-            was_there = old is not None and rights is not None
-            self._flushed[path] = (old, rights[0]) if was_there and old and rights else None
-        super().replace(
-            path, self._shared(data) if len(data) >= _SHARED_BYTES else data, mode=mode
-        )
+            self._unflushed.pop(path, None)
+        else:
+            self._note_unflushed(path)
+        super().replace(path, self._shared(data) if len(data) >= _SHARED_BYTES else data, mode=mode)
+
+    def _note_unflushed(self, path: Path) -> None:
+        known = self._unflushed.get(path)
+        if known is not None and known.at > trio.current_time() - WRITE_BACK_S:
+            known.at = trio.current_time()
+            return
+        before, rights = super().read(path, max_bytes=_ANY_SIZE), self.mode(path)
+        mode = rights[0] if rights is not None else 0
+        self._unflushed[path] = _Unflushed(before, mode, trio.current_time())
 
     def remove(self, path: Path) -> None:
         self.touch("remove")
-        self._flushed.pop(path, None)
+        self._unflushed.pop(path, None)
         super().remove(path)
 
     def cut_power(self) -> None:
         """Undo writes that were not flushed, each by chance; nothing works until `power_on`."""
-        for path, before in self._flushed.items():
-            if self._source.random() < self.unflushed_loss:
+        recent = trio.current_time() - WRITE_BACK_S
+        for path, write in self._unflushed.items():
+            if write.at > recent and self._source.random() < self.unflushed_loss:
                 self.undone += 1
                 super().remove(path)
-                if before is not None:
-                    super().replace(path, before[0], mode=before[1])
-        self._flushed.clear()
+                if write.before is not None:
+                    super().replace(path, write.before, mode=write.mode)
+        self._unflushed.clear()
         self._is_off = True
 
     def power_on(self) -> None:

@@ -1,7 +1,7 @@
-"""What goes wrong in a run: drawn from its seed, within the ranges that TigerBeetle's simulator uses.
+"""What goes wrong in a run: drawn from its seed, within ranges like those of TigerBeetle's.
 
 Streams are reliable, so a lost segment shows as the delay of sending it again; duplicates would be
-dropped below the stream and are not simulated. Waiting is exact on every node, only dates are wrong.
+dropped below the stream and are not simulated. Waiting is exact, only dates are wrong.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ CALM: Final = FaultMix()
 
 
 def draw_mix(source: random.Random, kinds: frozenset[str] = KINDS) -> FaultMix:
-    """The faults of a seed. Each kind is absent in a third of all seeds: calm runs find bugs, too."""
+    """The faults of a seed. Each kind is absent in a third of all seeds: calm finds bugs, too."""
     chosen = {kind for kind in sorted(KINDS) if source.random() < 2 / 3} & kinds
     drawn = FaultMix(
         loss=source.uniform(0, 0.30),
@@ -101,7 +101,7 @@ def _begin(world: SimWorld, mix: FaultMix) -> None:
     if links != world.links:
         world.links = links
         world.network.set_default(links)
-    dates = world.random("faults/clocks")
+    dates = world.chance("faults/clocks")
     for node in world.nodes:
         node.clock.rate = 1 + mix.clock_rate * dates.uniform(-1, 1)
         node.clock.jump_s = mix.clock_jump_s * dates.uniform(-1, 1)
@@ -123,7 +123,7 @@ def heal(world: SimWorld) -> None:
 
 async def _crash(world: SimWorld, mix: FaultMix) -> None:
     """Kill nodes, and start those that are down when their time has come."""
-    source = world.random("faults/crashes")
+    source = world.chance("faults/crashes")
     each_s = mix.crashes_per_min / 60
     async with trio.open_nursery() as nursery:
         while True:
@@ -142,7 +142,7 @@ async def _crash(world: SimWorld, mix: FaultMix) -> None:
 
 
 async def _clog(world: SimWorld, mix: FaultMix, nursery: trio.Nursery) -> None:
-    source = world.random("faults/clogs")
+    source = world.chance("faults/clogs")
     while True:
         await trio.sleep(_TICK_S)
         for node in world.running():
@@ -164,7 +164,7 @@ async def _hold_up(world: SimWorld, source: SimNode, target: SimNode, seconds: f
 
 
 async def _part(world: SimWorld, mix: FaultMix) -> None:
-    source = world.random("faults/partitions")
+    source = world.chance("faults/partitions")
     while True:
         await trio.sleep(_TICK_S)
         if source.random() >= mix.partitions_per_s:

@@ -138,21 +138,20 @@ def draw_picture(answer: SimulationAnswer, path: Path) -> None:
     plots = figure.subplots(3, 1, sharex=True)
     at = [sample.at_s / 60 for sample in answer.samples]
     rows = [
-        ("share", [sample.share for sample in answer.samples], "share that is level"),
-        ("bytes", [sample.carried_bytes / 1e6 for sample in answer.samples], "MB carried"),
-        ("delivered", [float(s.delivered) for s in answer.samples], "delivered"),
+        ([sample.share for sample in answer.samples], "share that is level"),
+        ([sample.carried_bytes / 1e6 for sample in answer.samples], "MB carried"),
+        ([float(sample.delivered) for sample in answer.samples], "delivered"),
     ]
-    for plot, (_, values, label) in zip(plots, rows, strict=True):
-        plot.plot(at, values, drawstyle="steps-post")
+    for plot, (values, label) in zip(plots, rows, strict=True):
+        plot.plot(at, values, drawstyle="steps-post", label=label)
         plot.set_ylabel(label)
         plot.set_ylim(bottom=0)
         for before, after in zip(answer.samples, answer.samples[1:], strict=False):
             if before.phase != after.phase:
                 plot.axvline(after.at_s / 60, color="grey", linestyle=":")
-    plots[0].plot(
-        at, [s.running / answer.peers for s in answer.samples], color="grey", linewidth=0.8
-    )
-    plots[0].legend(["level", "running"], loc="lower right")
+    running = [sample.running / answer.peers for sample in answer.samples]
+    plots[0].plot(at, running, color="grey", linewidth=0.8, label="share that runs")
+    plots[0].legend(loc="lower right")
     plots[0].set_title(f"{answer.scenario}, {answer.peers} peers, seed {answer.seed}")
     plots[-1].set_xlabel("virtual minutes (dotted: phases begin)")
     try:

@@ -30,7 +30,8 @@ __all__ = ["MAX_PEERS", "InvariantBroken", "Options", "Scenario", "simulate"]
 MAX_PEERS: Final = 2_000
 # New objects between two collections of garbage: a fifth of the time at Python's own 700.
 _GARBAGE_OBJECTS: Final = 200_000
-_SAMPLE_S: Final = 10.0
+# Looks at the world in one safety phase, for the picture.
+_SAMPLES: Final = 120
 _PROBE_S: Final = 1.0
 # Virtual time for everybody to start and meet.
 _PREPARE_LIMIT_S: Final = 900.0
@@ -85,13 +86,11 @@ class Scenario(ABC):
     def neighbours(self, node: SimNode) -> list[SimNode]:
         """Whom a node knows from the start: a random graph, the same in all of its lives."""
         earlier = self.world.nodes[: node.number]
-        chosen = self.world.random(f"graph/{node.name}")
+        chosen = self.world.chance(f"graph/{node.name}")
         return chosen.sample(earlier, min(self.degree(), len(earlier)))
 
     @abstractmethod
-    async def live(
-        self, node: SimNode, host: MemoryHost, environment: Environment, up: Up
-    ) -> None:
+    async def live(self, node: SimNode, host: MemoryHost, environment: Environment, up: Up) -> None:
         """The process of one node: start everything, call `up`, run until cancelled."""
 
     @abstractmethod
@@ -197,14 +196,12 @@ class _Run:
 
     async def run(self) -> SimulationAnswer:
         async with open_tasks() as nursery:
-            world = SimWorld(
-                self._options.seed, self._options.peers, self._trace, nursery, HEALTHY
-            )
+            world = SimWorld(self._options.seed, self._options.peers, self._trace, nursery, HEALTHY)
             scenario = self._kind(world)
             world.body = scenario.live
             drawn = CALM
             if self._options.faults:
-                source = world.random("faults/mix")
+                source = world.chance("faults/mix")
                 drawn = draw_mix(source, scenario.kinds)
             mix = scenario.mix(drawn)
             nursery.start_soon(self._watch, world, scenario)
@@ -252,7 +249,7 @@ class _Run:
     async def _watch(self, world: SimWorld, scenario: Scenario) -> None:
         spoken = 0.0
         while True:
-            await trio.sleep(_SAMPLE_S)
+            await trio.sleep(max(_PROBE_S, self._minutes * 60 / _SAMPLES))
             self._sample(world, scenario)
             if trio.current_time() - spoken >= 60:
                 spoken = trio.current_time()

@@ -115,13 +115,13 @@ class SimWorld:
         self.nodes: Final = tuple(self._make(number) for number in range(peers))
         self.by_peer: Final = {node.peer_id: node for node in self.nodes}
 
-    def random(self, name: str) -> random.Random:
+    def chance(self, name: str) -> random.Random:
         """A random stream that follows from the seed and its name."""
         return random.Random(f"{self.seed}/{name}")  # noqa: S311 - repeatable on purpose
 
     def _make(self, number: int) -> SimNode:
-        identity = ephemeral(self.random(f"keys/n{number}"))
-        return SimNode(number, identity, SimDisk(self.random(f"disk/n{number}"), self._shared))
+        identity = ephemeral(self.chance(f"keys/n{number}"))
+        return SimNode(number, identity, SimDisk(self.chance(f"disk/n{number}"), self._shared))
 
     def _shared(self, content: bytes) -> bytes:
         return self._contents.setdefault(content, content)
@@ -209,7 +209,7 @@ class SimWorld:
 
     async def keep_connected(self, node: SimNode, host: MemoryHost, others: list[SimNode]) -> None:
         """Dial `others` whenever a connection to one is missing, for ever; more rarely in vain."""
-        draw = self.random(f"dial/{node.name}/{node.lives}")
+        draw = self.chance(f"dial/{node.name}/{node.lives}")
         async with trio.open_nursery() as nursery:
             for other in others:
                 nursery.start_soon(self._keep, host, other, draw)

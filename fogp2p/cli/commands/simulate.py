@@ -25,7 +25,9 @@ _MAX_SEEDS = 10_000
 @click.option("--peers", type=click.IntRange(2, MAX_PEERS), default=50, help="How many peers.")
 @click.option("--seed", type=click.IntRange(0), default=1, help="Equal seeds, equal runs.")
 @click.option("--minutes", type=click.FloatRange(0.1, 1440), help="Virtual, with faults.")
-@click.option("--seeds", type=click.IntRange(1, _MAX_SEEDS), default=1, help="So many, from --seed.")
+@click.option(
+    "--seeds", type=click.IntRange(1, _MAX_SEEDS), default=1, help="So many seeds, upwards."
+)
 @click.option("--faults/--no-faults", default=True, help="Draw faults from the seed, or none.")
 @click.option("--picture", type=click.Path(path_type=Path), help="Draw the run into this file.")
 @click.option("--remember", type=click.Path(path_type=Path), help="Add seeds that fail to FILE.")

@@ -92,9 +92,7 @@ class Churn(Scenario):
 
     # --- one node --------------------------------------------------------------------------------
 
-    async def live(
-        self, node: SimNode, host: MemoryHost, environment: Environment, up: Up
-    ) -> None:
+    async def live(self, node: SimNode, host: MemoryHost, environment: Environment, up: Up) -> None:
         roles = frozenset({ROLE, "mesh"} if node in self.holders else {"mesh"})
         facts = OwnFacts(host.addresses, roles)
         async with (
@@ -140,7 +138,7 @@ class Churn(Scenario):
             nursery.cancel_scope.cancel()
 
     async def _talk(self, nursery: trio.Nursery) -> None:
-        source = self.world.random("talk")
+        source = self.world.chance("talk")
         while True:
             await trio.sleep(EVERY_S)
             running = self.world.running()
@@ -179,7 +177,7 @@ class Churn(Scenario):
         return len(stayed), sum(each in published.heard for each in stayed)
 
     async def _search(self, nursery: trio.Nursery) -> None:
-        source = self.world.random("search")
+        source = self.world.chance("search")
         while True:
             await trio.sleep(EVERY_S)
             others = [node for node in self.world.running() if node not in self.holders]
@@ -211,7 +209,7 @@ class Churn(Scenario):
 
     async def progress(self) -> float:
         """One message to everybody, and searches of some: the worse of both shares."""
-        source = self.world.random(f"probe/{self._asked}")
+        source = self.world.chance(f"probe/{self._asked}")
         self._asked += 1
         nodes = self.world.running()
         published = await self._publish(source.choice(nodes))

@@ -114,25 +114,21 @@ class Partition(Scenario):
 
     def neighbours(self, node: SimNode) -> list[SimNode]:
         """Two earlier nodes of the own half and one of the other."""
-        chosen = self.world.random(f"graph/{node.name}")
+        chosen = self.world.chance(f"graph/{node.name}")
         earlier = self.world.nodes[: node.number]
         own = [each for each in earlier if each.number % 2 == node.number % 2]
         other = [each for each in earlier if each.number % 2 != node.number % 2]
         return chosen.sample(own, min(2, len(own))) + chosen.sample(other, min(1, len(other)))
 
-    async def live(
-        self, node: SimNode, host: MemoryHost, environment: Environment, up: Up
-    ) -> None:
+    async def live(self, node: SimNode, host: MemoryHost, environment: Environment, up: Up) -> None:
         kept = self.kept(node)
         async with open_logs(host, node.identity, kept.storage, environment) as logs:
             group = await self._open(node, logs)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(
-                    self.world.keep_connected, node, host, self.neighbours(node)
-                )
+                nursery.start_soon(self.world.keep_connected, node, host, self.neighbours(node))
                 nursery.start_soon(self._read, node, kept, group)
                 up(Service(logs, group))
-                while not group.status().problem:
+                while not group.status().problem:  # noqa: ASYNC110 - a supervisor looks so, too
                     await trio.sleep(_LOOK_S)
                 # A log whose disk failed is closed: a supervisor would start the process again.
                 nursery.cancel_scope.cancel()
@@ -163,7 +159,7 @@ class Partition(Scenario):
         founder = self.world.nodes[0]
         for writer in self.writers[1:]:
             await self._group_of(founder).admit(writer.peer_id)
-        while self.share() < 1:
+        while self.share() < 1:  # noqa: ASYNC110 - looks from outside at all of them
             await trio.sleep(1)
         await self._note_new(founder)
 
@@ -178,7 +174,7 @@ class Partition(Scenario):
             nursery.cancel_scope.cancel()
 
     async def _write(self, node: SimNode) -> None:
-        source = self.world.random(f"write/{node.name}")
+        source = self.world.chance(f"write/{node.name}")
         while True:
             await trio.sleep(source.expovariate(1 / WRITE_EVERY_S))
             if node.is_up:
@@ -228,7 +224,7 @@ class Partition(Scenario):
             self._spent = self._log_bytes() - self._before
             self._carried = self.world.network.carried_bytes - self._carried_before
             # What is placed is shown a moment later.
-            while any(
+            while any(  # noqa: ASYNC110 - looks from outside at all of them
                 self.kept(node).number < len(self._group_of(node).replica)
                 for node in self.world.nodes
             ):
@@ -236,9 +232,7 @@ class Partition(Scenario):
         return share
 
     def share(self) -> float:
-        prints = Counter(
-            self._group_of(node).replica.fingerprint for node in self.world.running()
-        )
+        prints = Counter(self._group_of(node).replica.fingerprint for node in self.world.running())
         return max(prints.values(), default=0) / len(self.world.nodes)
 
     def _group_of(self, node: SimNode) -> Group:
