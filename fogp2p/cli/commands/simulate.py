@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from fogp2p.cli.exits import NotFound, WrongUse
 from fogp2p.cli.output import Output, table
-from fogp2p.errors import LocalProtocolError
 from fogp2p.schema import answer
 from fogp2p.sim import SCENARIOS, InvariantBroken, Options, draw_picture, lines, simulate
 from fogp2p.sim.report import ScenarioAnswer, ScenariosAnswer, SimulationAnswer, SimulationsAnswer
@@ -51,13 +51,9 @@ def command(
         _list(output)
         return
     if scenario not in SCENARIOS:
-        raise LocalProtocolError(
-            f"no scenario {scenario!r}",
-            code="simulate",
-            hint=f"one of {', '.join(SCENARIOS)}",
-        )
+        raise NotFound(f"no scenario {scenario!r}", hint=f"one of {', '.join(SCENARIOS)}")
     if picture is not None and seeds > 1:
-        raise LocalProtocolError("one picture shows one seed", code="simulate")
+        raise WrongUse("one picture shows one seed", hint="leave out --seeds or --picture")
     answers = []
     for each in range(seed, seed + seeds):
         options = Options(peers, each, minutes, faults)
