@@ -77,9 +77,9 @@ def draw_mix(source: random.Random, kinds: frozenset[str] = KINDS) -> FaultMix:
 
 _FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "links": ("loss", "latency_s", "jitter_s"),
-    "clogs": ("clogs_per_s",),
-    "partitions": ("partitions_per_s",),
-    "crashes": ("crashes_per_min",),
+    "clogs": ("clogs_per_s", "clog_mean_s"),
+    "partitions": ("partitions_per_s", "partition_mean_s", "one_way_share"),
+    "crashes": ("crashes_per_min", "restart_mean_s", "unflushed_loss"),
     "disks": ("disk_errors",),
     "clocks": ("clock_rate", "clock_jump_s"),
 }

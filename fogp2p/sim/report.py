@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fogp2p.errors import ConfigError
 from fogp2p.schema import about, named
+
+from .faults import CALM
 
 __all__ = [
     "BrokenAnswer",
@@ -100,7 +103,8 @@ class ScenariosAnswer:
 
 def lines(answer: SimulationAnswer) -> list[str]:
     """The result for people."""
-    wrong = {name: value for name, value in answer.faults.items() if value}
+    usual = dataclasses.asdict(CALM)
+    wrong = {name: value for name, value in answer.faults.items() if value != usual[name]}
     found = [
         f"{answer.scenario}: {answer.peers} peers, seed {answer.seed}, {answer.minutes:g} min",
         "faults: " + (", ".join(f"{k} {v:.3g}" for k, v in wrong.items()) or "none"),

@@ -213,6 +213,7 @@ class SimWorld:
         async with trio.open_nursery() as nursery:
             for other in others:
                 nursery.start_soon(self._keep, host, other, draw)
+            await trio.sleep_forever()
 
     async def _keep(self, host: MemoryHost, other: SimNode, draw: random.Random) -> None:
         pause = _REDIAL_S

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 import os
 import random
@@ -17,12 +19,12 @@ import trio
 
 from fogp2p.environment import DiskError, Environment, within
 from fogp2p.errors import ConfigError, FogError
-from fogp2p.host import Message
 from fogp2p.identity import ephemeral
-from fogp2p.ids import ProtocolId
+from fogp2p.ids import PeerId, ProtocolId
 from fogp2p.protocols.blob.store import BlobStore
 from fogp2p.protocols.gossip.handler import Gossip
-from fogp2p.protocols.log import Group, MemoryStorage, Stored
+from fogp2p.protocols.gossip.messages import Envelope
+from fogp2p.protocols.log import Group, Stored
 from fogp2p.sim import (
     SCENARIOS,
     Options,
@@ -35,7 +37,8 @@ from fogp2p.sim import (
     simulate,
 )
 from fogp2p.sim.disk import WRITE_BACK_S, SimDisk
-from fogp2p.sim.faults import CALM, KINDS
+from fogp2p.sim.faults import CALM, KINDS, FaultMix
+from fogp2p.sim.scenarios.partition import Partition
 from fogp2p.sim.seeds import append_seed, parse_seeds
 from fogp2p.sim.world import Up
 from fogp2p.testing import Trace, run_simulation
@@ -43,21 +46,27 @@ from fogp2p.transports.memory import LinkSettings, MemoryNetwork
 from fogp2p.transports.memory.host import MemoryHost
 
 SEEDS = Path(__file__).parent.parent / "regress" / "seeds.txt"
+# One run of each, looked at by several tests.
 SMALL = {
-    "partition": Options(12, 5, 2),
-    "churn": Options(12, 4, 1),
-    "flash-crowd": Options(14, 6, 1),
+    "partition": Options(14, 2, 2, faults=False),
+    "churn": Options(10, 1, 2, faults=False),
+    "flash-crowd": Options(16, 1, 1.5, faults=False),
 }
 PRINT_TRACES = """
 from fogp2p.sim import SCENARIOS, Options, simulate
 for name in SCENARIOS:
     for seed in (1, 2):
-        print(name, seed, simulate(SCENARIOS[name], Options(7, seed, 0.5)).trace)
+        print(name, seed, simulate(SCENARIOS[name], Options(5, seed, 0.3)).trace)
 """
 
 
 def run(name: str, options: Options) -> SimulationAnswer:
     return simulate(SCENARIOS[name], options)
+
+
+@functools.cache
+def small(name: str) -> SimulationAnswer:
+    return run(name, SMALL[name])
 
 
 def test_equal_seeds_run_equally_whatever_order_python_gives_its_sets() -> None:
@@ -75,7 +84,7 @@ def test_equal_seeds_run_equally_whatever_order_python_gives_its_sets() -> None:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_small_run_holds_and_becomes_level(name: str) -> None:
-    found = run(name, SMALL[name])
+    found = small(name)
     assert found.broken is None, lines(found)
     assert found.converged and found.converged_after_s is not None
     assert all(times > 0 for key, times in found.invariants.items() if key != "scenario.prepares")
@@ -85,7 +94,7 @@ def test_a_small_run_holds_and_becomes_level(name: str) -> None:
 
 
 def test_a_partition_parts_and_heals_for_little_more_than_the_difference() -> None:
-    found = run("partition", Options(16, 2, 3, faults=False))
+    found = small("partition")
     parted = [sample.share for sample in found.samples if sample.phase == "safety"]
     assert min(parted) <= 0.5, "both halves wrote, so at most one half was alike"
     assert found.figures["entries_written"] > 20
@@ -93,16 +102,16 @@ def test_a_partition_parts_and_heals_for_little_more_than_the_difference() -> No
 
 
 def test_churn_kills_and_others_still_find_and_hear() -> None:
-    found = run("churn", Options(20, 3, 2, faults=False))
+    found = small("churn")
     assert found.figures["crashes"] > 0
     assert found.figures["heard_share"] > 0.9
     assert found.figures["found_share"] > 0.9
 
 
 def test_a_crowd_trades_among_itself() -> None:
-    found = run("flash-crowd", Options(20, 1, 2, faults=False))
+    found = small("flash-crowd")
     assert found.figures["chunks_from_others"] > found.figures["chunks_from_the_first"]
-    assert found.figures["last_s"] < found.figures["from_one_uplink_s"]
+    assert found.figures["median_s"] < found.figures["from_one_uplink_s"]
 
 
 @pytest.mark.parametrize(("name", "options"), parse_seeds(SEEDS.read_text("utf-8")))
@@ -131,31 +140,37 @@ def test_entries_shown_in_another_order_are_noticed(monkeypatch: pytest.MonkeyPa
     assert_named(found, "log.parents-first", "log.once-and-in-order")
 
 
-def test_a_write_that_is_acknowledged_and_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The storage forgets the last entry before a crash, as if it had not been flushed."""
-    usual = SCENARIOS["partition"].live
+class Crashing(Partition):
+    """Every node crashes about once a minute."""
 
-    async def forgetful(
-        self: Any, node: SimNode, host: MemoryHost, environment: Environment, up: Up
-    ) -> None:
-        storage: MemoryStorage = self.kept(node).storage
+    def mix(self, drawn: FaultMix) -> FaultMix:
+        return dataclasses.replace(drawn, crashes_per_min=1.0, restart_mean_s=5.0)
+
+
+class Forgetful(Crashing):
+    """The storage forgets its last entry at a crash, as if a commit had not been flushed."""
+
+    async def live(self, node: SimNode, host: MemoryHost, environment: Environment, up: Up) -> None:
         if node.lives > 1:
-            for kept in storage._groups.values():
+            for kept in self.kept(node).storage._groups.values():
                 last = kept.entries.pop()
                 del kept.by_id[last.id]
-        await usual(self, node, host, environment, up)
+        await super().live(node, host, environment, up)
 
-    monkeypatch.setattr(SCENARIOS["partition"], "live", forgetful)
-    broken = [run("partition", Options(8, seed, 2)).broken for seed in range(1, 7)]
-    assert any(each is not None for each in broken)
+
+def test_a_write_that_is_acknowledged_and_lost_is_noticed() -> None:
+    honest = simulate(Crashing, Options(8, 1, 1, faults=False))
+    assert honest.figures["crashes"] > 2 and honest.broken is None, lines(honest)
+    found = simulate(Forgetful, Options(8, 1, 1, faults=False))
+    assert found.broken is not None and found.broken.name.startswith("log."), lines(found)
 
 
 def test_a_message_heard_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = Gossip._deliver
 
-    def twice(self: Gossip, message: Message) -> None:
-        usual(self, message)
-        usual(self, message)
+    def twice(self: Gossip, envelope: Envelope, relay: PeerId) -> None:
+        usual(self, envelope, relay)
+        usual(self, envelope, relay)
 
     monkeypatch.setattr(Gossip, "_deliver", twice)
     assert_named(run("churn", Options(6, 1, 1)), "gossip.once-in-a-life")
@@ -174,14 +189,20 @@ def test_a_file_that_is_not_what_its_name_says_is_noticed(monkeypatch: pytest.Mo
     assert_named(found, "blob.exactly-what-its-name-says")
 
 
+class Impatient(Partition):
+    """Gives up soon."""
+
+    settle_s = 10.0
+
+
 def test_peers_that_never_become_level_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     async def deaf(self: Group, entries: Sequence[Any]) -> None:
-        if len(self.replica) < 20:
+        if len(self.replica) < 12:
             await usual(self, entries)
 
     usual = Group.take
     monkeypatch.setattr(Group, "take", deaf)
-    found = run("partition", Options(6, 1, 1, faults=False))
+    found = simulate(Impatient, Options(6, 1, 0.5, faults=False))
     assert_named(found, "scenario.converges")
     assert not found.converged
 
@@ -252,7 +273,7 @@ def test_drawn_faults_keep_their_ranges_and_are_sometimes_absent() -> None:
     assert max(mix.disk_errors for mix in mixes) <= 0.1
     assert min(mix.unflushed_loss for mix in mixes) >= 0.8
     assert max(mix.clock_jump_s for mix in mixes) <= 3_600
-    assert draw_mix(random.Random(1), frozenset()) == draw_mix(random.Random(2), frozenset())
+    assert draw_mix(random.Random(1), frozenset()) == CALM
     for kind in KINDS:
         assert any(draw_mix(random.Random(seed), frozenset({kind})) != CALM for seed in range(9))
 
@@ -334,7 +355,7 @@ def test_a_line_that_is_no_run_is_refused(line: str) -> None:
 def test_a_picture_is_drawn_or_it_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = run("flash-crowd", Options(4, 1, 0.5, faults=False))
+    found = small("flash-crowd")
     draw_picture(found, tmp_path / "run.png")
     assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ConfigError, match="cannot write the picture"):
