@@ -25,10 +25,12 @@ from .ids import Version
 __all__ = [
     "ApiConfig",
     "Config",
+    "BlobsConfig",
     "DiscoveryConfig",
     "Loaded",
     "LogConfig",
     "NetworkConfig",
+    "PeerConfig",
     "ProtocolsConfig",
     "Setting",
     "describe_keys",
@@ -85,6 +87,11 @@ def _check_loopback(text: str) -> str:
     return ""
 
 
+def _check_name(text: str) -> str:
+    fits = len(text) <= 64 and text.isprintable()  # as on a contact card
+    return "" if fits else "not a name of at most 64 printable characters"
+
+
 def _check_dht(text: str) -> str:
     return "" if text in ("server", "client", "off") else "not server, client or off"
 
@@ -97,6 +104,17 @@ def _check_level(text: str) -> str:
 def _key(default: Any, about: str, **rules: Any) -> Any:
     """One setting. Rules: `low` and `high` (inclusive), `check` (text -> complaint or "")."""
     return field(default=default, metadata={"about": about, **rules})
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConfig:
+    """[peer]: how others see us."""
+
+    name: str = _key(
+        "",
+        "what this peer calls itself in invites; empty for two words from its id",
+        check=_check_name,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +187,19 @@ class ApiConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class BlobsConfig:
+    """[blobs]: files by their content."""
+
+    quota_mib: int = _key(
+        4096,  # a film, and little of today's disks
+        "mebibytes that blobs may take; what is not pinned makes room",
+        low=1,
+        high=8 * 1024 * 1024,
+    )
+    accept_files: bool = _key(True, "fetch files that peers send, within the quota")
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """[log]: what is written to standard error, or to the log file in the background."""
 
@@ -179,10 +210,12 @@ class LogConfig:
 class Config:
     """The whole configuration. `Config()` is all defaults."""
 
+    peer: PeerConfig = field(default_factory=PeerConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
     protocols: ProtocolsConfig = field(default_factory=ProtocolsConfig)
     api: ApiConfig = field(default_factory=ApiConfig)
+    blobs: BlobsConfig = field(default_factory=BlobsConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
     def items(self) -> Iterator[tuple[str, Setting]]:

@@ -14,7 +14,13 @@ from fogp2p.environment import Environment
 from fogp2p.eventlog import EventLog
 from fogp2p.ids import PeerId
 from fogp2p.node import NodeStatus, PeerStatus
+from fogp2p.paths import Paths
+from fogp2p.protocols.blob import Blobs
 from fogp2p.protocols.echo import EchoResult
+from fogp2p.protocols.invite import Invites
+from fogp2p.protocols.log import Logs
+from fogp2p.protocols.registry import Registry
+from fogp2p.store import Store
 from fogp2p.supervisor import GroupStatus, ServiceStatus
 
 from .events import Subscribers
@@ -54,7 +60,22 @@ class ApiNode(Protocol):
 
     def services(self) -> tuple[ServiceStatus, ...]: ...
 
-    def groups(self) -> tuple[GroupStatus, ...]: ...
+    def service_groups(self) -> tuple[GroupStatus, ...]: ...
+
+    @property
+    def invites(self) -> Invites: ...
+
+    @property
+    def registry(self) -> Registry: ...
+
+    @property
+    def blobs(self) -> Blobs: ...
+
+    @property
+    def groups(self) -> Logs: ...
+
+    @property
+    def store(self) -> Store: ...
 
     async def restart_service(self, name: str) -> None: ...
 
@@ -89,6 +110,8 @@ class Context:
     node: ApiNode
     loaded: Loaded
     config_file: ConfigFile | None = None
+    paths: Paths | None = None
+    """Where the peer keeps its files, for the doctor."""
     url: str = ""
     """Where a browser reaches the API; empty when it has no TCP door."""
     tokens: Tokens = field(default_factory=Tokens)

@@ -7,6 +7,7 @@ from typing import Final
 
 from starlette.responses import JSONResponse, Response
 
+from fogp2p.environment import DiskError
 from fogp2p.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -17,7 +18,11 @@ from fogp2p.errors import (
     RemoteProtocolError,
     TransportError,
 )
+from fogp2p.protocols.blob import UnknownBlob
+from fogp2p.protocols.invite import InviteGone, NoSuchInvite, WrongWords
+from fogp2p.protocols.log import NotPermitted
 from fogp2p.schema import about, answer, named
+from fogp2p.store import StoreBusy, StoreFull, StoreReadOnly
 from fogp2p.supervisor import ServiceDown
 
 from .config import RETRY_AFTER_S
@@ -36,6 +41,15 @@ _STATUS: Final[tuple[tuple[type[FogError], int], ...]] = (
     (RemoteProtocolError, 502),
     (LimitExceeded, 503),
     (ServiceDown, 503),
+    (WrongWords, 409),
+    (InviteGone, 409),
+    (NoSuchInvite, 404),
+    (UnknownBlob, 404),
+    (NotPermitted, 403),
+    (StoreBusy, 503),
+    (StoreFull, 507),
+    (StoreReadOnly, 507),
+    (DiskError, 507),
 )
 
 

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from fogp2p.config import Loaded, parse_loopback
 from fogp2p.environment import DiskError
 from fogp2p.errors import ConfigError
+from fogp2p.paths import Paths
 from fogp2p.tasks import open_tasks
 
 from .app import make_app
@@ -37,7 +38,7 @@ async def serve_api(
     loaded: Loaded,
     path: Path,
     *,
-    config_file: Path | None = None,
+    paths: Paths | None = None,
     environ: Mapping[str, str] | None = None,
     flags: Sequence[str] = (),
     pages: Sequence[BaseRoute] = (),
@@ -46,16 +47,16 @@ async def serve_api(
     """Serve until the node is asked to stop. The socket has mode 0600 in a directory of 0700.
 
     With `[api] tcp` also on loopback, and a fresh token in `api.token` beside the socket while
-    that lasts. `config_file`, `environ` and `flags` are what the configuration was loaded from:
-    with them it can be changed.
+    that lasts. `paths`: where the peer keeps its files, for the doctor; the configuration was
+    loaded from there, from `environ` and from `flags`: with them it can be changed.
 
     The caller holds the peer's lock: a socket file that is there was left by a dead process.
     Raises DiskError when it cannot be made, ConfigError when the TCP address cannot be had.
     """
     file = None
-    if config_file is not None:
-        file = ConfigFile(config_file, dict(environ or {}), tuple(flags))
-    context = Context(node, loaded, config_file=file)
+    if paths is not None:
+        file = ConfigFile(paths.config, dict(environ or {}), tuple(flags))
+    context = Context(node, loaded, config_file=file, paths=paths)
     await serve_context(context, path, pages=pages, task_status=task_status)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter
+from collections.abc import Callable
 
 import trio
 
@@ -50,8 +51,8 @@ class Connector:
                 with trio.move_on_at(self._next_deadline(host)):
                     await self._wake.wait()
 
-    async def listen(self, discovery: Discovery) -> None:
-        """Take the hints of `discovery`, endlessly."""
+    async def listen(self, discovery: Discovery, tell: Callable[[Sighting], None]) -> None:
+        """Take the hints of `discovery`, endlessly, and pass them on to `tell`."""
         with discovery.sightings() as sightings:
             async for sighting in sightings:
                 match sighting:
@@ -59,6 +60,7 @@ class Connector:
                         self.seen[discovery.source] += 1
                         self.candidates.saw(sighting, trio.current_time())
                         self._wake.set()
+                        tell(sighting)
                     case Gap():
                         pass  # hints were lost; those who are still there announce themselves again
 

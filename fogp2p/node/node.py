@@ -17,8 +17,14 @@ from fogp2p.eventlog import EventLog
 from fogp2p.host import ConnectionInfo, Discovery, Handler, Host, PubSub, Sighting, Stream
 from fogp2p.identity import Identity
 from fogp2p.ids import PeerId, ProtocolId, protocol_id
+from fogp2p.paths import Paths
 from fogp2p.protocols import echo, ping
+from fogp2p.protocols.blob import Blobs
+from fogp2p.protocols.invite import Invites
+from fogp2p.protocols.log import Logs
+from fogp2p.protocols.registry import Registry
 from fogp2p.protocols.versioning import Versioning
+from fogp2p.store import Store
 from fogp2p.supervisor import (
     Changed,
     GroupStatus,
@@ -31,6 +37,7 @@ from fogp2p.transports.peerbook import KnownPeers
 
 from .health import Health, count, health_of, reasons_of
 from .parts import DISCOVERY, GROUPS, HostOpener, Parts, Way
+from .rooms import ROOMS, Rooms
 from .status import DiscoveryStatus, NodeStatus, PeerStatus, explain
 from .watcher import Watcher
 
@@ -46,25 +53,33 @@ async def open_node(
     *,
     discoveries: Sequence[Discovery | Way] = (),
     key_encrypted: bool | None = None,
+    paths: Paths | None = None,
 ) -> AsyncIterator[Node]:
     """Run our protocols on `host` and look for peers while the context lasts.
 
     Works on any host: sockets or memory. What opens a host opens it again after a failure; a host
-    that is open already stays as it is. Raises ConfigError for versions we do not have, and what
-    an essential part raises when it does not open or was given up later.
+    that is open already stays as it is. With `paths` it keeps files there and has all its rooms:
+    store, invites, blobs, groups; without, the registry only.
+
+    Raises ConfigError for versions we do not have, and what an essential part raises when it does
+    not open or was given up later.
     """
     async with open_services((), environment, groups=GROUPS) as supervisor:
         parts = Parts(supervisor, identity, config, environment)
-        node = Node(parts, config, key_encrypted)
+        node = Node(parts, config, key_encrypted, paths)
         supervisor.on_change = node.service_changed
-        await supervisor.add(*parts.services(host, node.watcher, discoveries))
+        base = parts.services(host, node.watcher, discoveries)
+        ways = tuple(each.name for each in base if each.group == DISCOVERY)
+        await supervisor.add(*base, *node.rooms.services(ways))
         yield node
 
 
 class Node:
     """Made by `open_node` or `open_peer`. Methods raise ServiceDown while a part is down."""
 
-    def __init__(self, parts: Parts, config: Config, key_encrypted: bool | None) -> None:
+    def __init__(
+        self, parts: Parts, config: Config, key_encrypted: bool | None, paths: Paths | None
+    ) -> None:
         self.config = config
         self.environment = parts.environment
         self.key_encrypted = key_encrypted
@@ -74,6 +89,7 @@ class Node:
         """Set when somebody asked this peer to stop."""
         self.event_log = EventLog(parts.environment.clock)
         """What happened in this peer, for programs that follow it."""
+        self.rooms = Rooms(parts, self.event_log, paths)
         self.connector = parts.connector
         self.watcher = Watcher(parts.connector, self.event_log, self._worked)
         self._parts = parts
@@ -145,15 +161,8 @@ class Node:
 
         Raises ServiceDown when all of them are down.
         """
-        found: dict[Multiaddr, None] = {}
-
-        async def ask(discovery: Discovery) -> None:
-            found.update(dict.fromkeys(await discovery.find_peer(peer, deadline=deadline)))
-
-        async with trio.open_nursery() as nursery:
-            for discovery in self._discoveries():
-                nursery.start_soon(ask, discovery)
-        return tuple(found)
+        self._discoveries()
+        return await self._parts.ways.find_peer(peer, deadline=deadline)
 
     async def reach(self, peer: PeerId, *, deadline: float) -> ConnectionInfo:
         """Connect to `peer`, looking it up when no address of it is known.
@@ -175,17 +184,53 @@ class Node:
 
         Raises LocalProtocolError("kad-key") for another key.
         """
-        held = [await each.provide(key, deadline=deadline) for each in self._announcing()]
+        self._announcing()
+        held = await self._parts.ways.provide(key, deadline=deadline)
         self._parts.provided[key] = None
-        return sum(held)
+        return held
 
     async def find_providers(self, key: bytes, *, deadline: float) -> tuple[Sighting, ...]:
         """Peers that announced `key`. Raises LocalProtocolError("kad-key") for another key."""
-        found: dict[PeerId, Sighting] = {}
-        for each in self._announcing():
-            for sighting in await each.find_providers(key, deadline=deadline):
-                found.setdefault(sighting.peer, sighting)
-        return tuple(found.values())
+        self._announcing()
+        return await self._parts.ways.find_providers(key, deadline=deadline)
+
+    @property
+    def registry(self) -> Registry:
+        """What peers say of themselves. Raises ServiceDown."""
+        registry: Registry = self._room("registry")
+        return registry
+
+    @property
+    def invites(self) -> Invites:
+        """Invites, joins and contacts. Raises ServiceDown, or ConfigError without files."""
+        invites: Invites = self._room("invites")
+        return invites
+
+    @property
+    def blobs(self) -> Blobs:
+        """Files by their content. Raises ServiceDown, or ConfigError without files."""
+        blobs: Blobs = self._room("blobs")
+        return blobs
+
+    @property
+    def groups(self) -> Logs:
+        """Group logs. Raises ServiceDown, or ConfigError without files."""
+        groups: Logs = self._room("groups")
+        return groups
+
+    @property
+    def store(self) -> Store:
+        """The durable store. Raises ServiceDown, or ConfigError without files."""
+        store: Store = self._room("store")
+        return store
+
+    def _room(self, name: str) -> Any:
+        if name not in self._supervisor.names(ROOMS):
+            raise ConfigError(
+                f"this peer has no {name}: it keeps no files, or its key is of another kind",
+                hint='start it with a home: open_peer("my-peer")',
+            )
+        return self._supervisor.value(name)
 
     async def echo(
         self, peer: PeerId, messages: Sequence[bytes], *, deadline: float
@@ -199,17 +244,16 @@ class Node:
         protocol: ProtocolId = self.versioning.protocol(peer, echo.NAME)
         return await echo.echo(self.host, peer, protocol, messages, deadline=deadline)
 
-    def _discoveries(self) -> list[Discovery]:
-        """Those that are up. Raises ServiceDown when there are some and none is."""
+    def _discoveries(self) -> None:
+        """Raise ServiceDown when there are ways of finding peers and none is up."""
         names = self._supervisor.names(DISCOVERY)
-        up = [name for name in names if self._supervisor.is_ready(name)]
-        return [self._supervisor.value(name) for name in up or names[:1]]
+        if names and not any(map(self._supervisor.is_ready, names)):
+            self._supervisor.value(names[0])
 
-    def _announcing(self) -> list[Discovery]:
-        """Those that can announce keys. Raises ServiceDown when the DHT is down."""
+    def _announcing(self) -> None:
+        """Raise ServiceDown when the DHT is down."""
         if "dht" in self._supervisor.names(DISCOVERY):
-            return [self._supervisor.value("dht")]
-        return []
+            self._supervisor.value("dht")
 
     # --- its parts -------------------------------------------------------------------------------
 
@@ -217,7 +261,7 @@ class Node:
         """The parts of this peer, in an order of starting."""
         return self._supervisor.services()
 
-    def groups(self) -> tuple[GroupStatus, ...]:
+    def service_groups(self) -> tuple[GroupStatus, ...]:
         """How the parts belong together."""
         return self._supervisor.groups()
 
@@ -278,8 +322,10 @@ class Node:
         wanted = self.config.network.target_peers
         failures = [(peer.short, reason) for peer, reason in self.connector.candidates.failures()]
         services, identity = self.services(), self._parts.identity
+        health, inside = health_of(services), self.rooms.reasons()
         return NodeStatus(
             peer_id=str(self.peer_id),
+            name=self.rooms.name,
             version=__version__,
             key_type=identity.key_type,
             key_encrypted=self.key_encrypted,
@@ -293,8 +339,8 @@ class Node:
             echo_messages=self._parts.counters.messages,
             echo_bytes=self._parts.counters.bytes,
             why=explain(len(peers), wanted, discovery, failures),
-            health=health_of(services),
-            reasons=reasons_of(services),
+            health=Health.DEGRADED if health is Health.OK and inside else health,
+            reasons=(*reasons_of(services), *inside),
             services=count(services),
         )
 

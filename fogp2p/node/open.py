@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fogp2p import __version__
 from fogp2p.addresses import Multiaddr, parse_address
+from fogp2p.backup import check_restored
 from fogp2p.config import Config, load_config
 from fogp2p.environment import Environment, real_environment
 from fogp2p.host import Discovery, Host
@@ -56,6 +57,7 @@ async def open_peer(
             identity = ephemeral(environment.random)
         else:
             stack.enter_context(hold(paths.lock))
+            check_restored(paths)
             identity = await environment.executor.in_thread(
                 _identity, paths, environment, passphrase
             )
@@ -68,6 +70,7 @@ async def open_peer(
                 environment,
                 discoveries=_ways(identity, config, environment, paths),
                 key_encrypted=encrypted,
+                paths=paths,
             )
         )
         yield node

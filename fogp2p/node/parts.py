@@ -25,12 +25,22 @@ from .connector import Connector
 from .settings import PROVIDE_AGAIN_S
 from .topics import Topics
 from .watcher import Watcher
+from .ways import Ways
 
 __all__ = ["DISCOVERY", "GROUPS", "HostOpener", "Parts", "Way"]
 
 DISCOVERY: Final = "discovery"
 # Without the network a peer is none; without the others it is a poorer one.
-GROUPS: Final = (Group("network", essential=True), Group("protocols"), Group(DISCOVERY))
+GROUPS: Final = (
+    Group("network", essential=True),
+    Group("protocols"),
+    Group(DISCOVERY),
+    Group("rooms"),
+)
+
+# Protocols of the rooms (see `rooms`), each in its first version. What a peer does not serve at the
+# moment, such as a group log without a store, it refuses when asked.
+_ROOM_PROTOCOLS: Final = ("fog/blob", "fog/invite", "fog/log", "fog/registry")
 
 HostOpener = Callable[[], AbstractAsyncContextManager[Host]]
 """Opens the host, and opens it again after a failure."""
@@ -56,7 +66,9 @@ class Parts:
     ) -> None:
         self.supervisor = supervisor
         self.identity = identity
+        self.config = config
         self.environment = environment
+        self.ways = Ways(supervisor, DISCOVERY, "dht")
         self.echo_versions = _echo_versions(config)
         self.counters = echo.Counters()
         self.connector = Connector(
@@ -127,7 +139,8 @@ class Parts:
                     nursery.start_soon(host.disconnect, peer)
         self._versioned = host
         releases = tuple(Release(version) for version in self.echo_versions)
-        catalogue = Catalogue(f"fogp2p/{__version__}", {echo.NAME: Offer(releases)})
+        offers = {name: Offer((Release(Version(1, 0)),)) for name in _ROOM_PROTOCOLS}
+        catalogue = Catalogue(f"fogp2p/{__version__}", {echo.NAME: Offer(releases), **offers})
         async with open_versioning(host, self.identity, catalogue, self.environment) as versioning:
             yield versioning
 
@@ -172,7 +185,7 @@ class Parts:
         @asynccontextmanager
         async def found() -> AsyncIterator[Discovery]:
             async with way.open(self.host) as discovery, open_tasks() as nursery:
-                nursery.start_soon(self.connector.listen, discovery)
+                nursery.start_soon(self.connector.listen, discovery, self.ways.saw)
                 for key in self.provided:
                     nursery.start_soon(_provide, discovery, key)
                 try:

@@ -61,6 +61,8 @@ class NodeStatus:
     """One screen's worth. Times in seconds, `started_at` since 1970-01-01 UTC."""
 
     peer_id: str
+    name: str
+    """What it calls itself: peer.name as configured, or two words that follow from its id."""
     version: str
     key_type: str
     key_encrypted: bool | None

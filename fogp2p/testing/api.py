@@ -25,8 +25,13 @@ from fogp2p.eventlog import EventLog
 from fogp2p.ids import PeerId, Version
 from fogp2p.node import NodeStatus, PeerStatus
 from fogp2p.node.health import count, health_of, reasons_of
+from fogp2p.protocols.blob import Blobs
 from fogp2p.protocols.echo import EchoResult
-from fogp2p.supervisor import GroupStatus, ServiceStatus, State
+from fogp2p.protocols.invite import Invites
+from fogp2p.protocols.log import Logs
+from fogp2p.protocols.registry import Registry
+from fogp2p.store import Store
+from fogp2p.supervisor import GroupStatus, ServiceDown, ServiceStatus, State
 
 __all__ = ["Answer", "Doors", "StandInNode", "ask"]
 
@@ -64,6 +69,7 @@ class StandInNode:
     def status(self) -> NodeStatus:
         return NodeStatus(
             peer_id=str(ADA),
+            name="ada",
             version="0.1.0",
             key_type="ed25519",
             key_encrypted=None,
@@ -114,7 +120,7 @@ class StandInNode:
     def services(self) -> tuple[ServiceStatus, ...]:
         return tuple(self.tree.values())
 
-    def groups(self) -> tuple[GroupStatus, ...]:
+    def service_groups(self) -> tuple[GroupStatus, ...]:
         return ()
 
     async def restart_service(self, name: str) -> None:
@@ -122,6 +128,31 @@ class StandInNode:
 
     async def crash_service(self, name: str) -> None:
         self.tree[name] = replace(self.tree[name], state=State.FAILED, why="a drill")
+
+    # It has no rooms: whoever asks for one is told so.
+
+    @property
+    def invites(self) -> Invites:
+        raise self._no_room("invites")
+
+    @property
+    def registry(self) -> Registry:
+        raise self._no_room("registry")
+
+    @property
+    def blobs(self) -> Blobs:
+        raise self._no_room("blobs")
+
+    @property
+    def groups(self) -> Logs:
+        raise self._no_room("groups")
+
+    @property
+    def store(self) -> Store:
+        raise self._no_room("store")
+
+    def _no_room(self, name: str) -> ServiceDown:
+        return ServiceDown(f"this stand-in has no {name}", hint="ask a real peer")
 
 
 class Doors:

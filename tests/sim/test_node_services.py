@@ -142,7 +142,7 @@ def test_every_part_can_fail_and_only_those_that_need_it_restart(name: str) -> N
         await two.crash_service(name)
         await until(lambda: restarts(two)[name] == 1)
         await agreed(one, two)
-        needs = {"versioning": {"echo", "watcher"}}.get(name, set())
+        needs = {"versioning": {"echo", "watcher", "registry"}}.get(name, set())
         assert restarts(two) == {n: int(n in {name} | needs) for n in restarts(two)}
         if name != "versioning":  # versions are agreed once for each connection
             assert one.host.connections() == before
@@ -171,6 +171,10 @@ def test_a_vanished_host_is_noticed_and_opened_again() -> None:
     simulate(scenario)
 
 
+def _state(node: Node, name: str) -> State:
+    return next(each.state for each in node.services() if each.name == name)
+
+
 def test_a_soft_part_that_keeps_failing_leaves_the_peer_working_and_saying_so() -> None:
     @asynccontextmanager
     async def broken(_: object) -> AsyncIterator[Bootstrap]:
@@ -180,7 +184,7 @@ def test_a_soft_part_that_keeps_failing_leaves_the_peer_working_and_saying_so() 
     async def scenario(net: Net) -> None:
         one, two = await net.open(1), await net.open(2, Way("mdns", broken))
         await agreed(one, two)
-        await until(lambda: two.services()[-2].state is State.FAILED)
+        await until(lambda: _state(two, "mdns") is State.FAILED)
         status = two.status()
         assert status.health is Health.DEGRADED
         (reason,) = status.reasons
@@ -252,7 +256,7 @@ def test_answers_for_programs_keep_to_their_schemas() -> None:
         answers = (
             two.status(),
             Peers(two.peers()),
-            Services(two.services(), two.groups()),
+            Services(two.services(), two.service_groups()),
         )
         for each in answers:
             told = json.loads(json.dumps(answer(each)))
@@ -288,7 +292,12 @@ def test_programs_add_parts_of_their_own() -> None:
         node.serve(CHAT, _nothing)
         with pytest.raises(LocalProtocolError, match="served already"):
             node.serve(CHAT, _nothing)
-        assert [group.name for group in node.groups()] == ["network", "protocols", "discovery"]
+        assert [group.name for group in node.service_groups()] == [
+            "network",
+            "protocols",
+            "discovery",
+            "rooms",
+        ]
 
     simulate(scenario)
 

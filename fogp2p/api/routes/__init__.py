@@ -11,7 +11,19 @@ from typing import Final
 from fogp2p.api.context import Context
 from fogp2p.api.operations import Operation
 
-from . import config, events, health, peers, services, sessions, status, tokens
+from . import (
+    config,
+    doctor,
+    events,
+    health,
+    invites,
+    peers,
+    registry,
+    services,
+    sessions,
+    status,
+    tokens,
+)
 
 __all__ = ["MODULES", "all_operations"]
 
@@ -20,6 +32,9 @@ MODULES: Final[tuple[Callable[[Context], Sequence[Operation]], ...]] = (
     status.routes,
     peers.routes,
     services.routes,
+    invites.routes,
+    registry.routes,
+    doctor.routes,
     config.routes,
     events.routes,
     tokens.routes,

@@ -30,7 +30,7 @@ def routes(context: Context) -> Sequence[Operation]:
     """Listing, restart, crash."""
 
     async def services(call: Call) -> Services:
-        return Services(context.node.services(), context.node.groups())
+        return Services(context.node.services(), context.node.service_groups())
 
     async def restart(call: Call) -> Asked:
         name = _named(context, call)

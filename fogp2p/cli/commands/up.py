@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from functools import partial
+from pathlib import Path
 
 import click
 import trio
@@ -16,13 +17,18 @@ from fogp2p.cli.logs import start_logging
 from fogp2p.cli.output import Output
 from fogp2p.cli.settings import load, set_option
 from fogp2p.config import Loaded
+from fogp2p.environment import real_environment
 from fogp2p.node import Node, open_peer
 from fogp2p.paths import Paths
 from fogp2p.process import harden
 from fogp2p.schema import answer
+from fogp2p.systemd import Notifier
 from fogp2p.tasks import open_tasks
 
 __all__ = ["command"]
+
+# A passphrase is a line that somebody typed.
+_MAX_CREDENTIAL_BYTES = 4_096
 
 
 @click.command("up")
@@ -44,11 +50,22 @@ def command(output: Output, detach: bool, ready_fd: int | None, settings: tuple[
         output.result(answer(up), lines)
         return
     missing = harden()
-    passphrase = os.environ.pop("FOGP2P_PASSPHRASE", None)
+    passphrase = _passphrase()
     start_logging(loaded.config.log.level)
     for problem in missing:
         output.say(f"! {problem}")
     trio.run(_run, output, output.paths, loaded, passphrase, ready_fd, settings)
+
+
+def _passphrase() -> str | None:
+    """From the environment, or from a credential that systemd hands over in a file."""
+    given = os.environ.pop("FOGP2P_PASSPHRASE", None)
+    folder = os.environ.pop("CREDENTIALS_DIRECTORY", "")
+    if given is not None or not folder:
+        return given
+    credential = Path(folder) / "fogp2p.passphrase"
+    data = real_environment().disk.read(credential, max_bytes=_MAX_CREDENTIAL_BYTES)
+    return data.decode("utf-8").rstrip("\n") if data is not None else None
 
 
 async def _run(
@@ -61,6 +78,7 @@ async def _run(
 ) -> None:
     new = not paths.keystore.exists()
     started = trio.current_time()
+    manager = Notifier(os.environ)
     async with (
         open_peer(paths, config=loaded.config, passphrase=passphrase) as node,
         open_tasks() as signals,
@@ -71,14 +89,17 @@ async def _run(
             node,
             loaded,
             paths.socket,
-            config_file=paths.config,
+            paths=paths,
             environ=dict(os.environ),
             flags=flags,
         )
         api = await node.add_service(api_service(serve, node.stopping, paths.socket))
         _greet(output, node, paths, new, trio.current_time() - started, api.url)
         _tell_ready(ready_fd, node)
+        manager.ready(f"{node.rooms.name} {node.peer_id}")
+        signals.start_soon(manager.feed_watchdog)
         await node.stopping.wait()
+        manager.stopping()
         signals.cancel_scope.cancel()
     output.say("stopped")
 
@@ -98,7 +119,7 @@ async def _stop_on_signal(node: Node) -> None:
 def _greet(output: Output, node: Node, paths: Paths, new: bool, took_s: float, url: str) -> None:
     status = node.status()
     output.say(f"fogp2p {__version__}{'  new peer' if new else ''}")
-    output.say(f"  you        {node.peer_id}")
+    output.say(f"  you        {status.name}  {node.peer_id}")
     locked = "with a passphrase" if status.key_encrypted else "NOT encrypted; see FOGP2P_PASSPHRASE"
     output.say(f"  keys       {paths.keystore} (0600, {locked})")
     for address in status.addresses:
