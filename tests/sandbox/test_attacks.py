@@ -393,7 +393,9 @@ def test_a_function_that_forges_its_value_breaks_nobody(
         [*line, "forge.py:main"], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr == "fogp2p: FOG-PROTO-002 the job's value is no JSON\n"
+    said, more = done.stderr.splitlines()
+    assert said == "fogp2p: FOG-PROTO-002 the job's value is no JSON"
+    assert more == "  more: fogp2p docs FOG-PROTO-002"
 
 
 @pytest.mark.attack(70)

@@ -331,7 +331,7 @@ class MemoryHost(Host):
         if handler is None:
             stream.refuse("the protocol is not served any more")
             return
-        await serve_stream(stream, handler)
+        await serve_stream(stream, handler, self.disconnect)
 
     # --- endings ---------------------------------------------------------------------------------
 
