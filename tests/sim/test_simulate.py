@@ -379,7 +379,7 @@ main()
 
 
 @pytest.mark.process
-def test_a_seed_that_fails_exits_with_1_says_how_to_repeat_it_and_is_remembered(
+def test_a_seed_that_fails_exits_with_1_and_is_remembered(
     tmp_path: Path,
 ) -> None:
     seeds = tmp_path / "seeds.txt"
