@@ -26,7 +26,7 @@ from .world import NO_FOREIGN_EXCEPTION, SimNode, SimWorld, Up
 
 __all__ = ["MAX_PEERS", "InvariantBroken", "Options", "Scenario", "simulate"]
 
-# Beyond it one process has no memory for it: about 0.5 MB for each peer.
+# Beyond it one process has no memory for it: about 0.7 MB for each peer.
 MAX_PEERS: Final = 2_000
 # New objects between two collections of garbage: a fifth of the time at Python's own 700.
 _GARBAGE_OBJECTS: Final = 200_000
