@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from functools import partial
 
 import trio
 
 from fogp2p.addresses import Scope, scope_of
 from fogp2p.environment import Environment, deadline_of, within
-from fogp2p.errors import FogError, LimitExceeded, LocalProtocolError
+from fogp2p.errors import FogError, LimitExceeded, LocalProtocolError, RemoteProtocolError
 from fogp2p.events import EventHub, Gap
 from fogp2p.framing import FrameDecoder, encode_frame, read_frame
 from fogp2p.host import (
@@ -32,18 +32,21 @@ from fogp2p.ids import PeerId
 from fogp2p.tasks import open_tasks
 
 from .config import (
-    BATCH_BYTES,
     MAX_DATA_BYTES,
     MAX_RPC_BYTES,
     MAX_STREAMS_PER_MINUTE,
     MAX_TOPIC_BYTES,
-    OUTBOX,
     PROTOCOLS,
     STREAM_TIMEOUT_S,
+    V12,
+    VALIDATOR_SHARE,
+    VALIDATOR_SLOW_S,
     GossipConfig,
 )
 from .machine import Router
-from .messages import Envelope, Rpc, is_forged
+from .messages import Envelope, Rpc, is_forged, is_verifiable
+from .outbox import Outbox
+from .stats import GossipStats
 
 __all__ = ["Gossip", "open_gossip"]
 
@@ -58,7 +61,7 @@ async def open_gossip(
     environment: Environment,
     config: GossipConfig | None = None,
 ) -> AsyncIterator[Gossip]:
-    """Spread messages by gossipsub 1.1 while the context lasts."""
+    """Spread messages by gossipsub 1.2 while the context lasts."""
     async with open_tasks() as nursery:
         settings = config if config is not None else GossipConfig()
         gossip = Gossip(host, identity, environment, settings, nursery)
@@ -72,43 +75,6 @@ async def open_gossip(
             for protocol in PROTOCOLS:
                 host.remove_handler(protocol)
             nursery.cancel_scope.cancel()
-
-
-class _Outbox:
-    """Frames waiting for one peer. Full, it loses the oldest messages; changes of the mesh stay."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[tuple[bytes, bool]] = deque()
-        self._news = trio.Event()
-        self.lost = 0
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the next one costs another."""
-        return len(self._waiting) >= OUTBOX
-
-    def put(self, frame: bytes, *, is_control: bool) -> bool:
-        """False when even what may not be lost is too much: the peer does not read."""
-        self._news.set()
-        if self.is_full:
-            oldest = next((each for each in self._waiting if not each[1]), None)
-            if oldest is None:
-                self.lost += not is_control
-                return not is_control
-            self._waiting.remove(oldest)
-            self.lost += 1
-        self._waiting.append((frame, is_control))
-        return True
-
-    async def get(self) -> bytes:
-        """Everything that waits, up to one batch."""
-        while not self._waiting:
-            self._news = trio.Event()
-            await self._news.wait()
-        batch = bytearray()
-        while self._waiting and len(batch) < BATCH_BYTES:
-            batch += self._waiting.popleft()[0]
-        return bytes(batch)
 
 
 class Gossip(PubSub):
@@ -129,10 +95,11 @@ class Gossip(PubSub):
         self._nursery = nursery
         self._hubs: dict[str, tuple[EventHub[Message], int]] = {}
         self._validators: dict[str, Validator] = {}
-        self._outboxes: dict[int, tuple[PeerId, _Outbox, trio.CancelScope]] = {}
+        self._outboxes: dict[int, tuple[PeerId, Outbox, trio.CancelScope]] = {}
         self._inbound: dict[PeerId, list[float]] = {}
         self._met = trio.lowlevel.ParkingLot()
-        self._lost = 0
+        self._clock = environment.clock
+        self._spent: dict[str, float] = {}  # by validators since the last heartbeat
         # Numbers rise over restarts, too: others remember what they have seen.
         self._number = int(environment.clock.wall() * 1_000_000_000)
 
@@ -148,7 +115,9 @@ class Gossip(PubSub):
         subscribed = set(self.router.peers_of(topic))
         boxes = [box for peer, box, _ in self._outboxes.values() if peer in subscribed]
         if boxes and all(box.is_full for box in boxes):
+            self.router.tally.drop("overload")
             raise LimitExceeded(f"{topic} is published faster than anybody reads it")
+        self.router.tally.count("published")
         self._number += 1
         bare = Envelope(self._host.peer_id, self._number, topic, data)
         signature = self._identity.sign(bare.preimage())
@@ -186,10 +155,28 @@ class Gossip(PubSub):
         else:
             self._validators[topic] = validator
 
-    @property
-    def lost(self) -> int:
-        """Messages that were not sent because a peer read too slowly (`gossip_backlog`)."""
-        return self._lost + sum(outbox.lost for _, outbox, _ in self._outboxes.values())
+    def stats(self) -> GossipStats:
+        """What was done since the start and what is held now."""
+        router, counts = self.router, self.router.tally.counts
+        return GossipStats(
+            published=counts["published"],
+            received=counts["received"],
+            duplicates=counts["duplicates"],
+            verified=counts["verified"],
+            delivered=counts["delivered"],
+            sent=counts["sent"],
+            asked=counts["asked"],
+            replaced=counts["replaced"],
+            idontwant_sent=counts["idontwant_sent"],
+            idontwant_received=counts["idontwant_received"],
+            slow_validations=counts["slow_validations"],
+            drops=router.tally.labelled(),
+            peers=router.peer_count,
+            mesh={topic: len(members) for topic, members in sorted(router.mesh.items())},
+            seen=len(router.seen),
+            cached=len(router.cache),
+            queued=sum(len(outbox) for _, outbox, _ in self._outboxes.values()),
+        )
 
     # --- receiving -------------------------------------------------------------------------------
 
@@ -200,10 +187,10 @@ class Gossip(PubSub):
         await self._until_met(peer)
         decoder = FrameDecoder(max_bytes=MAX_RPC_BYTES)
         while (frame := await read_frame(stream, decoder)) is not None:
-            rpc = Rpc.from_bytes(frame)
-            for envelope in self.router.receive(peer, rpc, trio.current_time()):
-                self._judge(envelope, peer)
-            self._flush()
+            if self.router.is_muted(peer, trio.current_time()):
+                self.router.tally.drop("muted")
+            else:
+                self._take(peer, frame)
             await trio.lowlevel.checkpoint()
 
     async def _until_met(self, peer: PeerId) -> None:
@@ -219,28 +206,70 @@ class Gossip(PubSub):
             raise LimitExceeded("more gossip streams than one peer needs")
         self._inbound[peer] = [*recent, now]
 
+    def _take(self, peer: PeerId, frame: bytes) -> None:
+        rpc = Rpc.from_bytes(frame, self.router.seen.__contains__)
+        self.router.tally.count("received", len(rpc.publish) + len(rpc.known))
+        for envelope in self.router.receive(peer, rpc, trio.current_time()):
+            self._judge(envelope, peer)
+        self._flush()
+
     def _judge(self, envelope: Envelope, relay: PeerId) -> None:
         now = trio.current_time()
-        if envelope.id in self.router.seen:
+        if envelope.id in self.router.seen or self.router.is_muted(relay, now):
             return
+        if not is_verifiable(envelope.author):
+            self.router.tally.drop("unverifiable")
+            return
+        self.router.tally.count("verified")
         genuine = not is_forged(envelope) and verify(
             envelope.author, envelope.preimage(), envelope.signature
         )
         if not genuine:
+            self.router.tally.drop("forged")
             self.router.reject(envelope, relay, now, forged=True)
-            return
-        validator = self._validators.get(envelope.topic)
-        verdict = Verdict.ACCEPT
-        if validator is not None:
-            verdict = validator(_message(envelope, relay))
-        match verdict:
+        elif not self.router.rates.of_topic(envelope.topic, now):
+            self.router.tally.drop("topic-rate")
+            self.router.ignore(envelope, now)
+        else:
+            self._validate(envelope, relay, now)
+
+    def _validate(self, envelope: Envelope, relay: PeerId, now: float) -> None:
+        match self._verdict(envelope, relay):
             case Verdict.ACCEPT:
                 if self.router.accept(envelope, relay, now):
+                    self.router.tally.count("delivered")
                     self._deliver(envelope, relay)
             case Verdict.REJECT:
+                self.router.tally.drop("rejected")
                 self.router.reject(envelope, relay, now, forged=False)
             case Verdict.IGNORE:
+                self.router.tally.drop("ignored")
                 self.router.ignore(envelope, now)
+            case None:
+                self.router.ignore(envelope, now)
+
+    def _verdict(self, envelope: Envelope, relay: PeerId) -> Verdict | None:
+        """What the topic's validator says; None when it failed or has used up its time."""
+        validator = self._validators.get(envelope.topic)
+        if validator is None:
+            return Verdict.ACCEPT
+        spent = self._spent.get(envelope.topic, 0.0)
+        if spent > VALIDATOR_SHARE * self._config.heartbeat_s:
+            self.router.tally.drop("validator-slow")
+            return None
+        start = self._clock.monotonic()
+        try:
+            return validator(_message(envelope, relay))
+        except RemoteProtocolError:
+            return Verdict.REJECT  # it could not be read: as if the validator had said so
+        except FogError as exc:
+            _LOG.warning("gossip_validator_failed topic=%s reason=%s", envelope.topic, exc)
+            self.router.tally.drop("validator-error")
+            return None
+        finally:
+            took = self._clock.monotonic() - start
+            self._spent[envelope.topic] = spent + took
+            self.router.tally.count("slow_validations", took >= VALIDATOR_SLOW_S)
 
     def _deliver(self, envelope: Envelope, relay: PeerId) -> None:
         found = self._hubs.get(envelope.topic)
@@ -259,14 +288,21 @@ class Gossip(PubSub):
             if id(rpc) not in frames:
                 frames[id(rpc)] = encode_frame(rpc.to_bytes(), max_bytes=MAX_RPC_BYTES)
             outbox, scope = boxes[peer]
-            if not outbox.put(frames[id(rpc)], is_control=rpc.is_control):
+            name = rpc.publish[0].id if rpc.publish else None
+            if not outbox.put(
+                frames[id(rpc)],
+                is_control=rpc.is_control,
+                name=name,
+                is_urgent=bool(rpc.idontwant),
+            ):
                 _LOG.info("gossip_peer_stuck peer=%s", peer.short)
                 scope.cancel()
         self.router.outgoing.clear()
 
     async def _talk(self, connection: ConnectionInfo) -> None:
         """Our stream towards one peer, for as long as the connection lasts."""
-        peer, outbox = connection.peer, _Outbox()
+        peer = connection.peer
+        outbox = Outbox(self.router.tally, partial(self.router.has, peer))
         try:
             deadline = within(STREAM_TIMEOUT_S)
             stream = await self._host.open_stream(peer, PROTOCOLS, deadline=deadline)
@@ -283,6 +319,7 @@ class Gossip(PubSub):
                 is_outbound=connection.direction is Direction.OUTBOUND,
                 address=_public_address(connection),
                 now=trio.current_time(),
+                speaks_idontwant=stream.protocol == V12,
             )
             self._met.unpark_all()
             self._flush()
@@ -295,7 +332,6 @@ class Gossip(PubSub):
             except FogError as exc:
                 _LOG.debug("gossip_ended peer=%s reason=%s", peer.short, exc)
             finally:
-                self._lost += outbox.lost
                 del self._outboxes[connection.number]
                 self.router.went(peer, trio.current_time())
 
@@ -336,6 +372,7 @@ class Gossip(PubSub):
         """The heartbeat."""
         while True:
             await trio.sleep(self._config.heartbeat_s)
+            self._spent.clear()
             self.router.heartbeat(trio.current_time())
             self._flush()
 
