@@ -52,6 +52,11 @@ MAX_SEEN: Final = 240_000
 CACHE_WINDOWS: Final = 5
 GOSSIP_WINDOWS: Final = 3
 MAX_CACHE_BYTES: Final = 16 * 1024 * KIB
+# Messages waiting for one subscriber, and their bytes: a second of the fullest topic.
+SUBSCRIBER_QUEUE: Final = 1_024
+SUBSCRIBER_BYTES: Final = 4 * 1024 * KIB
+# Messages handed to one subscriber before others have their turn.
+MESSAGES_AT_ONCE: Final = 64
 # RPCs waiting for one peer, of at most so many bytes: a second of a busy topic of small messages.
 OUTBOX: Final = 256
 OUTBOX_BYTES: Final = 1_024 * KIB
@@ -62,6 +67,8 @@ OUTBOX_AGE_S: Final = 2.0
 COLLECT_S: Final = 0.02
 # RPCs that wait go out together up to this much: fewer frames and system calls.
 BATCH_BYTES: Final = 64 * KIB
+# Frames of one peer that are taken before others have their turn: under 5 ms.
+FRAMES_AT_ONCE: Final = 8
 FANOUT_TTL_S: Final = 60.0
 PRUNE_BACKOFF_S: Final = 60.0
 UNSUBSCRIBE_BACKOFF_S: Final = 10.0

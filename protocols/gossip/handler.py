@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from functools import partial
@@ -10,10 +11,10 @@ from functools import partial
 import trio
 
 from fogp2p.addresses import Scope, scope_of
-from fogp2p.environment import Environment, deadline_of, within
+from fogp2p.environment import Environment, within
 from fogp2p.errors import FogError, LimitExceeded, LocalProtocolError, RemoteProtocolError
-from fogp2p.events import EventHub, Gap
-from fogp2p.framing import FrameDecoder, encode_frame, read_frame
+from fogp2p.events import Gap
+from fogp2p.framing import FrameDecoder, read_frame
 from fogp2p.host import (
     Connected,
     ConnectionInfo,
@@ -32,6 +33,7 @@ from fogp2p.ids import PeerId
 from fogp2p.tasks import open_tasks
 
 from .config import (
+    FRAMES_AT_ONCE,
     MAX_DATA_BYTES,
     MAX_RPC_BYTES,
     MAX_STREAMS_PER_MINUTE,
@@ -47,6 +49,7 @@ from .machine import Router
 from .messages import Envelope, Rpc, is_forged, is_verifiable
 from .outbox import Outbox
 from .stats import GossipStats
+from .subscriber import Subscriber
 
 __all__ = ["Gossip", "open_gossip"]
 
@@ -93,9 +96,10 @@ class Gossip(PubSub):
         self._identity = identity
         self._config = config
         self._nursery = nursery
-        self._hubs: dict[str, tuple[EventHub[Message], int]] = {}
+        self._subscribers: dict[str, list[Subscriber]] = {}
         self._validators: dict[str, Validator] = {}
         self._outboxes: dict[int, tuple[PeerId, Outbox, trio.CancelScope]] = {}
+        self._boxes: dict[PeerId, tuple[Outbox, trio.CancelScope]] = {}
         self._inbound: dict[PeerId, list[float]] = {}
         self._met = trio.lowlevel.ParkingLot()
         self._clock = environment.clock
@@ -113,7 +117,7 @@ class Gossip(PubSub):
                 "a topic has 1-256 bytes, a message at most 64 KiB", code="gossip-message"
             )
         subscribed = set(self.router.peers_of(topic))
-        boxes = [box for peer, box, _ in self._outboxes.values() if peer in subscribed]
+        boxes = [box for peer, (box, _) in self._boxes.items() if peer in subscribed]
         if boxes and all(box.is_full for box in boxes):
             self.router.tally.drop("overload")
             raise LimitExceeded(f"{topic} is published faster than anybody reads it")
@@ -133,19 +137,17 @@ class Gossip(PubSub):
 
     @contextmanager
     def _subscribed(self, topic: str) -> Iterator[Subscription]:
-        hub, count = self._hubs.get(topic, (EventHub[Message](), 0))
         self.router.subscribe(topic, trio.current_time())
-        self._hubs[topic] = (hub, count + 1)
         self._flush()
+        subscriber = Subscriber()
+        self._subscribers.setdefault(topic, []).append(subscriber)
         try:
-            with hub.listen() as messages:
-                yield _Listener(messages)
+            yield subscriber
         finally:
-            hub, count = self._hubs[topic]
-            if count > 1:
-                self._hubs[topic] = (hub, count - 1)
-            else:
-                del self._hubs[topic]
+            others = self._subscribers[topic]
+            others.remove(subscriber)
+            if not others:
+                del self._subscribers[topic]
                 self.router.unsubscribe(topic, trio.current_time())
                 self._flush()
 
@@ -186,17 +188,20 @@ class Gossip(PubSub):
         self._count_stream(peer)
         await self._until_met(peer)
         decoder = FrameDecoder(max_bytes=MAX_RPC_BYTES)
+        taken = 0
         while (frame := await read_frame(stream, decoder)) is not None:
             if self.router.is_muted(peer, trio.current_time()):
                 self.router.tally.drop("muted")
             else:
                 self._take(peer, frame)
-            await trio.lowlevel.checkpoint()
+            taken += 1
+            if taken % FRAMES_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
 
     async def _until_met(self, peer: PeerId) -> None:
         """Its stream may be here before ours is there; what it says first must not be lost."""
         with trio.move_on_after(STREAM_TIMEOUT_S):
-            while not any(other == peer for other, _, _ in self._outboxes.values()):
+            while peer not in self._boxes:
                 await self._met.park()
 
     def _count_stream(self, peer: PeerId) -> None:
@@ -272,35 +277,34 @@ class Gossip(PubSub):
             self.router.tally.count("slow_validations", took >= VALIDATOR_SLOW_S)
 
     def _deliver(self, envelope: Envelope, relay: PeerId) -> None:
-        found = self._hubs.get(envelope.topic)
-        if found is not None:
-            found[0].publish(_message(envelope, relay))
+        subscribers = self._subscribers.get(envelope.topic, ())
+        message = _message(envelope, relay)
+        for subscriber in subscribers:
+            self.router.tally.drop("subscriber", subscriber.put(message))
 
     # --- sending ---------------------------------------------------------------------------------
 
     def _flush(self) -> None:
         """Hand what the router wants sent to the peers' queues."""
-        boxes = {peer: (outbox, scope) for peer, outbox, scope in self._outboxes.values()}
-        frames: dict[int, bytes] = {}  # one RPC goes to many
+        if not self.router.outgoing:
+            return
+        now, encoded = trio.current_time(), dict[int, tuple[bytes, bool, bytes | None]]()
         for peer, rpc in self.router.outgoing:
-            if peer not in boxes:
+            found = self._boxes.get(peer)
+            if found is None:
                 continue
-            if id(rpc) not in frames:
-                frames[id(rpc)] = encode_frame(rpc.to_bytes(), max_bytes=MAX_RPC_BYTES)
-            outbox, scope = boxes[peer]
-            name = rpc.publish[0].id if rpc.publish else None
-            if not outbox.put(
-                frames[id(rpc)],
-                is_control=rpc.is_control,
-                name=name,
-                is_urgent=bool(rpc.idontwant),
-            ):
+            if id(rpc) not in encoded:  # one RPC goes to many
+                name = rpc.publish[0].id if rpc.publish else None
+                encoded[id(rpc)] = (rpc.to_bytes(), rpc.is_control, name)
+            body, is_control, name = encoded[id(rpc)]
+            outbox, scope = found
+            if not outbox.put(body, is_control=is_control, name=name, now=now):
                 _LOG.info("gossip_peer_stuck peer=%s", peer.short)
                 scope.cancel()
         self.router.outgoing.clear()
 
     async def _talk(self, connection: ConnectionInfo) -> None:
-        """Our stream towards one peer, for as long as the connection lasts."""
+        """Our stream towards one peer, for as long as the connection lasts and it reads."""
         peer = connection.peer
         outbox = Outbox(self.router.tally, partial(self.router.has, peer))
         try:
@@ -309,11 +313,12 @@ class Gossip(PubSub):
         except FogError as exc:
             _LOG.debug("gossip_absent peer=%s reason=%s", peer.short, exc)
             return
-        if any(other == peer for other, _, _ in self._outboxes.values()):
+        if peer in self._boxes:
             stream.reset()
             return
         with trio.CancelScope() as scope:
             self._outboxes[connection.number] = (peer, outbox, scope)
+            self._boxes[peer] = (outbox, scope)
             self.router.came(
                 peer,
                 is_outbound=connection.direction is Direction.OUTBOUND,
@@ -326,13 +331,14 @@ class Gossip(PubSub):
             try:
                 async with stream:
                     while True:
-                        frames = await outbox.get()
-                        with deadline_of(within(STREAM_TIMEOUT_S), "sending gossip"):
-                            await stream.write_all(frames)
+                        frame = await outbox.get()
+                        scope.deadline = within(STREAM_TIMEOUT_S)
+                        await stream.write_all(frame)
+                        scope.deadline = math.inf
             except FogError as exc:
                 _LOG.debug("gossip_ended peer=%s reason=%s", peer.short, exc)
             finally:
-                del self._outboxes[connection.number]
+                del self._outboxes[connection.number], self._boxes[peer]
                 self.router.went(peer, trio.current_time())
 
     # --- keeping up ------------------------------------------------------------------------------
@@ -375,19 +381,6 @@ class Gossip(PubSub):
             self._spent.clear()
             self.router.heartbeat(trio.current_time())
             self._flush()
-
-
-class _Listener:
-    """The messages of a topic from now on."""
-
-    def __init__(self, messages: AsyncIterator[Message | Gap]) -> None:
-        self._messages = messages
-
-    def __aiter__(self) -> _Listener:
-        return self
-
-    async def __anext__(self) -> Message | Gap:
-        return await anext(self._messages)
 
 
 def _message(envelope: Envelope, relay: PeerId) -> Message:

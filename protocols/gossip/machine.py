@@ -164,7 +164,7 @@ class Router:
 
     def is_muted(self, peer: PeerId, now: float) -> bool:
         """Whether nothing that it says is worth reading."""
-        return self._score(peer, now) < GRAYLIST_THRESHOLD
+        return not self.scores.is_clean(peer) and self._score(peer, now) < GRAYLIST_THRESHOLD
 
     def has(self, peer: PeerId, name: bytes) -> bool:
         """Whether `peer` showed lately that it has this message."""

@@ -182,7 +182,6 @@ class Rpc:
         rpc = protobuf.parse(_TYPES["Rpc"], data, code=_CODE)
         if len(rpc.subscriptions) > MAX_SUBSCRIPTIONS_PER_RPC:
             raise _refused("more than 5,000 subscriptions")
-        control = rpc.control
         known: list[bytes] = []
         found: list[Envelope] = []
         for message in rpc.publish[:MAX_MESSAGES_PER_RPC]:
@@ -191,6 +190,10 @@ class Rpc:
                 known.append(name)
             elif (envelope := _envelope(message)) is not None:
                 found.append(envelope)
+        unusable = len(rpc.publish) - len(known) - len(found)
+        if not rpc.HasField("control") and not rpc.subscriptions:
+            return cls(publish=tuple(found), known=tuple(known), unusable=unusable)
+        control = rpc.control
         return cls(
             tuple(Subscription(_topic(s.topicid), s.subscribe) for s in rpc.subscriptions),
             tuple(found),
@@ -200,7 +203,7 @@ class Rpc:
             tuple(Prune(_topic(p.topicID), p.backoff) for p in control.prune[:MAX_CONTROL]),
             _ids(name for each in control.idontwant[:MAX_CONTROL] for name in each.messageIDs),
             known=tuple(known),
-            unusable=len(rpc.publish) - len(known) - len(found),
+            unusable=unusable,
         )
 
 

@@ -14,6 +14,7 @@ DROP_LABELS: Final[Mapping[str, str]] = {
     "stale": "not sent: it waited two seconds for a peer that reads slowly",
     "overload": "refused to its publisher: everything we have takes too long to send",
     "unwanted": "not sent: the peer showed that it has the message",
+    "subscriber": "not delivered: our own subscriber reads too slowly, and is told of the gap",
     "muted": "frame not read: its sender's score is below the graylist threshold",
     "peer-rate": "not verified: one peer brought too many",
     "topic-rate": "not passed on: too many in one topic",
