@@ -1,9 +1,10 @@
 """Gossip among ten hosts in one process: ours, libp2p for Python as shipped, and js-libp2p.
 
-120-byte signed messages from all hosts in turn, each connected to six, at several rates, each row in
-a process of its own on one core (benchmarks/gossip_load.py, interop/js/gossip_load.mjs). Messages
-are published when they are due, whatever became of those before; what counts is what arrived at the
-other nine, verified, within ten seconds after the last. Latency is from when a message was due.
+120-byte signed messages from all hosts in turn, each connected to six, at several rates, each row
+in a process of its own on one core (benchmarks/gossip_load.py, interop/js/gossip_load.mjs).
+Messages are published when they are due, whatever became of those before; what counts is what
+arrived at the other nine, verified, within ten seconds after the last. Latency is from when a
+message was due.
 After the load a probe every half second finds when all is well again.
 
 `python -m benchmarks.gossip [--short] [--js DIRECTORY] [--only ours,stock,js]`. Under six minutes.

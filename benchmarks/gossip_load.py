@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -237,10 +237,8 @@ async def _recover(
         at, number = trio.current_time(), PROBES + count
         times = tally.probes[number] = []
         count += 1
-        try:
+        with suppress(LimitExceeded):
             await crowd.publish(count % load.hosts, number.to_bytes(4).ljust(load.bytes, b"\0"))
-        except LimitExceeded:
-            pass
         await trio.sleep_until(at + PROBE_EVERY_S)
         everybody = len(times) == load.hosts - 1 and max(times) <= at + PROBE_EVERY_S
         if found is None and everybody:

@@ -100,7 +100,7 @@ def is_forged(envelope: Envelope) -> bool:
 
 
 def is_verifiable(author: PeerId) -> bool:
-    """Whether we know this kind of key. Others (RSA) do, and pass such messages on in good faith."""
+    """Whether we know this kind of key. Others (RSA) may, and pass it on in good faith."""
     return author.ed25519 is not None or author.secp256k1 is not None
 
 
