@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import ipaddress
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,15 +23,19 @@ from .errors import ConfigError, RemoteProtocolError
 from .ids import Version
 
 __all__ = [
+    "ApiConfig",
     "Config",
+    "BlobsConfig",
     "DiscoveryConfig",
     "Loaded",
     "LogConfig",
     "NetworkConfig",
+    "PeerConfig",
     "ProtocolsConfig",
     "Setting",
     "describe_keys",
     "load_config",
+    "parse_loopback",
     "parse_versions",
 ]
 
@@ -42,6 +47,7 @@ _ENV_OTHERS: Final = frozenset({"FOGP2P_HOME", "FOGP2P_PASSPHRASE"})
 # A hand-written file has a few kilobytes; a thousand times the usual is a mistake.
 _MAX_FILE_BYTES: Final = 1 * limits.MIB
 _VERSIONS: Final = re.compile(r"(\d{1,5})\.(\d{1,5})(?:-(\d{1,5})\.(\d{1,5}))?")
+_TCP: Final = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})")
 _SERVICE: Final = re.compile(r"_[a-z0-9-]{1,62}\._udp\.local\.?")
 
 
@@ -73,6 +79,19 @@ def _check_service(text: str) -> str:
     return "" if _SERVICE.fullmatch(text) else 'not a service name such as "_p2p._udp.local"'
 
 
+def _check_loopback(text: str) -> str:
+    try:
+        parse_loopback(text)
+    except ConfigError as exc:
+        return str(exc)
+    return ""
+
+
+def _check_name(text: str) -> str:
+    fits = len(text) <= 64 and text.isprintable()  # as on a contact card
+    return "" if fits else "not a name of at most 64 printable characters"
+
+
 def _check_dht(text: str) -> str:
     return "" if text in ("server", "client", "off") else "not server, client or off"
 
@@ -85,6 +104,17 @@ def _check_level(text: str) -> str:
 def _key(default: Any, about: str, **rules: Any) -> Any:
     """One setting. Rules: `low` and `high` (inclusive), `check` (text -> complaint or "")."""
     return field(default=default, metadata={"about": about, **rules})
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConfig:
+    """[peer]: how others see us."""
+
+    name: str = _key(
+        "",
+        "what this peer calls itself in invites; empty for two words from its id",
+        check=_check_name,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +175,31 @@ class ProtocolsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiConfig:
+    """[api]: doors of the local API beside the unix socket, which is always there."""
+
+    tcp: str = _key(
+        "",
+        'loopback address for browsers, such as "127.0.0.1:7461" (a token is needed then); '
+        "a second one after a comma; empty: off",
+        check=_check_loopback,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BlobsConfig:
+    """[blobs]: files by their content."""
+
+    quota_mib: int = _key(
+        4096,  # a film, and little of today's disks
+        "mebibytes that blobs may take; what is not pinned makes room",
+        low=1,
+        high=8 * 1024 * 1024,
+    )
+    accept_files: bool = _key(True, "fetch files that peers send, within the quota")
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """[log]: what is written to standard error, or to the log file in the background."""
 
@@ -155,9 +210,12 @@ class LogConfig:
 class Config:
     """The whole configuration. `Config()` is all defaults."""
 
+    peer: PeerConfig = field(default_factory=PeerConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
     protocols: ProtocolsConfig = field(default_factory=ProtocolsConfig)
+    api: ApiConfig = field(default_factory=ApiConfig)
+    blobs: BlobsConfig = field(default_factory=BlobsConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
     def items(self) -> Iterator[tuple[str, Setting]]:
@@ -181,6 +239,30 @@ def parse_versions(text: str) -> tuple[Version, Version]:
     if found is None:
         raise ConfigError(f"{text!r} is {_check_versions(text)}")
     return found
+
+
+def parse_loopback(text: str) -> tuple[tuple[str, int], ...]:
+    """Read "127.0.0.1:7461" or "127.0.0.1:7461,[::1]:7461"; () for an empty text.
+
+    Raises ConfigError for anything that others on the network could reach.
+    """
+    found = []
+    for part in text.split(",") if text else ():
+        match = _TCP.fullmatch(part.strip())
+        if match is None or int(match[3]) > 65535:
+            raise ConfigError('not an address such as "127.0.0.1:7461" or "[::1]:7461"')
+        host = match[1] or match[2]
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            raise ConfigError('not an address such as "127.0.0.1:7461" or "[::1]:7461"') from None
+        if not address.is_loopback:
+            raise ConfigError(
+                "not a loopback address: the API has no TLS and may do everything with this peer, "
+                "so it never listens where others can reach it; for another machine use `ssh -L`"
+            )
+        found.append((str(address), int(match[3])))
+    return tuple(found)
 
 
 def describe_keys() -> Iterator[tuple[str, str, str, Setting]]:

@@ -14,8 +14,8 @@ import random
 import stat
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar, TypeVarTuple
@@ -30,8 +30,11 @@ __all__ = [
     "DiskError",
     "Environment",
     "Executor",
+    "Worker",
     "deadline_of",
+    "disk_error",
     "real_environment",
+    "sync_directory",
     "within",
 ]
 
@@ -48,6 +51,17 @@ class Clock(Protocol):
 
     def wall(self) -> float:
         """Seconds since 1970-01-01 UTC: for expiry dates and display. May jump."""
+        ...
+
+
+class Worker(Protocol):
+    """One thread of its own, for what belongs to a single thread, as a database connection does."""
+
+    async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run `function(*args)` there, after whatever was given before.
+
+        Cancelling does not reach it: this returns when the function has.
+        """
         ...
 
 
@@ -68,6 +82,10 @@ class Executor(Protocol):
         costs about 0.1 ms and a few microseconds for each kilobyte. Raises TransportError when the
         process dies.
         """
+        ...
+
+    def worker(self, name: str) -> AbstractContextManager[Worker]:
+        """A thread that lives as long as the context. Leave it when nothing runs in it."""
         ...
 
 
@@ -170,23 +188,47 @@ class _Workers:
             # Spawned, not forked: a copy of this process would hold its keys and its sockets.
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(min(4, os.cpu_count() or 1), mp_context=context)
-        pool, done, token = self._pool, trio.Event(), trio.lowlevel.current_trio_token()
-
-        def wake(_: Future[T]) -> None:
-            with suppress(trio.RunFinishedError):
-                token.run_sync_soon(done.set)
-
         try:
-            future = pool.submit(function, *args)
-            future.add_done_callback(wake)
-            try:
-                await done.wait()
-            finally:
-                future.cancel()
+            future = self._pool.submit(function, *args)
+            await _end_of(future)
             return future.result()
         except BrokenExecutor as exc:
             self._pool = None
             raise TransportError("a worker process died") from exc
+
+    @contextmanager
+    def worker(self, name: str) -> Iterator[Worker]:
+        pool = ThreadPoolExecutor(1, thread_name_prefix=f"fogp2p-{name}")
+        try:
+            yield _Thread(pool)
+        finally:
+            pool.shutdown()
+
+
+class _Thread:
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+
+    async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        future = self._pool.submit(function, *args)
+        with trio.CancelScope(shield=True):
+            await _end_of(future)
+        return future.result()
+
+
+async def _end_of(future: Future[T]) -> None:
+    """Wait for the pool. A cancelled call that has not begun is taken out of its queue."""
+    done, token = trio.Event(), trio.lowlevel.current_trio_token()
+
+    def wake(_: Future[T]) -> None:
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(done.set)
+
+    future.add_done_callback(wake)
+    try:
+        await done.wait()
+    finally:
+        future.cancel()
 
 
 class _SystemDisk:
@@ -196,13 +238,13 @@ class _SystemDisk:
         except FileNotFoundError:
             return None
         except OSError as exc:
-            raise _disk_error("read", path, exc) from exc
+            raise disk_error("read", path, exc) from exc
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise DiskError(f"{path} is not a regular file")
             data = _read_up_to(handle, max_bytes + 1)
         except OSError as exc:
-            raise _disk_error("read", path, exc) from exc
+            raise disk_error("read", path, exc) from exc
         finally:
             os.close(handle)
         if len(data) > max_bytes:
@@ -222,9 +264,9 @@ class _SystemDisk:
                     os.fsync(file.fileno())
             temporary.rename(path)
             if durable:
-                _sync_directory(path.parent)
+                sync_directory(path.parent)
         except OSError as exc:
-            raise _disk_error("write", path, exc) from exc
+            raise disk_error("write", path, exc) from exc
 
     def names(self, path: Path) -> tuple[str, ...]:
         try:
@@ -232,13 +274,13 @@ class _SystemDisk:
         except FileNotFoundError:
             return ()
         except OSError as exc:
-            raise _disk_error("list", path, exc) from exc
+            raise disk_error("list", path, exc) from exc
 
     def remove(self, path: Path) -> None:
         try:
             path.unlink(missing_ok=True)
         except OSError as exc:
-            raise _disk_error("remove", path, exc) from exc
+            raise disk_error("remove", path, exc) from exc
 
     def mode(self, path: Path) -> tuple[int, int] | None:
         try:
@@ -246,7 +288,7 @@ class _SystemDisk:
         except FileNotFoundError:
             return None
         except OSError as exc:
-            raise _disk_error("look at", path, exc) from exc
+            raise disk_error("look at", path, exc) from exc
         return stat.S_IMODE(info.st_mode), info.st_uid
 
 
@@ -257,8 +299,8 @@ def _read_up_to(handle: int, count: int) -> bytes:
     return bytes(data)
 
 
-def _sync_directory(path: Path) -> None:
-    """Make a rename in `path` survive a power cut."""
+def sync_directory(path: Path) -> None:
+    """Make a rename in `path` survive a power cut. Raises OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -266,7 +308,8 @@ def _sync_directory(path: Path) -> None:
         os.close(handle)
 
 
-def _disk_error(verb: str, path: Path, exc: OSError) -> DiskError:
+def disk_error(verb: str, path: Path, exc: OSError) -> DiskError:
+    """What the system said about `path`, for people."""
     return DiskError(
         f"cannot {verb} {path}: {exc.strerror or exc}",
         hint="check free space, ownership and permissions of that path",

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
+import trio
+
 from .addresses import Multiaddr
 from .events import Gap
 from .ids import PeerId, ProtocolId
@@ -253,6 +255,10 @@ class Host(ABC):
     def events(self) -> AbstractContextManager[AsyncIterator[HostEvent | Gap]]:
         """Listen to what happens from now on: `with host.events() as events: async for ...`."""
 
+    async def check(self) -> None:
+        """Return when peers can reach us; raise TransportError when nobody can any more."""
+        await trio.lowlevel.checkpoint()
+
     def connection_to(self, peer: PeerId) -> ConnectionInfo | None:
         """The live connection to `peer`, or None."""
         return next((c for c in self.connections() if c.peer == peer), None)
@@ -352,3 +358,7 @@ class Discovery(ABC):
     @abstractmethod
     async def find_providers(self, key: bytes, *, deadline: float) -> tuple[Sighting, ...]:
         """Peers that announced `key`, as far as known before the deadline."""
+
+    async def check(self) -> None:
+        """Return when this way works as well as it can; raise TransportError when it died."""
+        await trio.lowlevel.checkpoint()

@@ -33,7 +33,16 @@ from .environment import Environment
 from .errors import KeystoreError, LocalProtocolError, RemoteProtocolError
 from .ids import PeerId
 
-__all__ = ["EpochKeys", "Identity", "KeyType", "Keystore", "ephemeral", "verify"]
+__all__ = [
+    "EpochKeys",
+    "Identity",
+    "KeyType",
+    "Keystore",
+    "derive_key",
+    "ephemeral",
+    "new_kdf",
+    "verify",
+]
 
 KeyType = Literal["ed25519", "secp256k1"]
 
@@ -266,11 +275,11 @@ class Keystore:
         """Replace the file: after a crash it holds the old keys or the new ones, whole."""
         kdf = None
         if passphrase is not None:
-            kdf = {1: "argon2id", 2: ops, 3: memory, 4: self._random.randbytes(16)}
+            kdf = new_kdf(self._random, ops=ops, memory=memory)
         plain = identity._secrets(hashlib.sha256(_header(kdf)).digest())
         body = plain
         if kdf is not None:
-            box = secret.SecretBox(_derive(passphrase or "", kdf))
+            box = secret.SecretBox(derive_key(passphrase or "", kdf))
             body = bytes(box.encrypt(plain, self._random.randbytes(secret.SecretBox.NONCE_SIZE)))
         self._disk.replace(self.path, encode({1: 1, 2: kdf, 3: body}), mode=0o600)
 
@@ -328,21 +337,35 @@ def _read(data: bytes, rule: str, path: Path) -> Any:
         raise _damaged(path) from exc
 
 
-def _derive(passphrase: str, kdf: Any) -> bytes:
-    return bytes(
-        pwhash.argon2id.kdf(
-            secret.SecretBox.KEY_SIZE,
-            passphrase.encode("utf-8"),
-            kdf[4],
-            opslimit=kdf[2],
-            memlimit=kdf[3],
+def new_kdf(
+    source: random.Random, *, ops: int = DEFAULT_OPS, memory: int = DEFAULT_MEMORY
+) -> dict[int | str, Any]:
+    """The `kdf` of a new file: how its passphrase becomes a key."""
+    return {1: "argon2id", 2: ops, 3: memory, 4: source.randbytes(16)}
+
+
+def derive_key(passphrase: str, kdf: Any) -> bytes:
+    """The 32-byte key of a file. Hold `kdf` to its schema before: that bounds time and memory.
+
+    Raises ValueError for parameters that libsodium refuses.
+    """
+    try:
+        return bytes(
+            pwhash.argon2id.kdf(
+                secret.SecretBox.KEY_SIZE,
+                passphrase.encode("utf-8"),
+                kdf[4],
+                opslimit=kdf[2],
+                memlimit=kdf[3],
+            )
         )
-    )
+    except CryptoError:
+        raise ValueError("libsodium refuses these parameters") from None
 
 
 def _unlock(passphrase: str, kdf: Any, sealed: bytes, path: Path) -> bytes:
     try:
-        return bytes(secret.SecretBox(_derive(passphrase, kdf)).decrypt(sealed))
+        return bytes(secret.SecretBox(derive_key(passphrase, kdf)).decrypt(sealed))
     except (CryptoError, ValueError):
         # From None: the chain would show the frames that hold the passphrase.
         raise KeystoreError(

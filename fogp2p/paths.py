@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import PlatformDirs
-
 from .errors import ConfigError
 
 __all__ = ["Paths", "default_paths", "home_paths", "locate"]
@@ -27,7 +25,7 @@ class Paths:
     config: Path
     """The TOML file of the configuration."""
     data: Path
-    """Directory of what cannot be made again: the keystore."""
+    """Directory of what cannot be made again: the keystore and the store."""
     state: Path
     """Directory of what the peer learned: known peers, log."""
     run: Path
@@ -42,6 +40,11 @@ class Paths:
     def invites(self) -> Path:
         """Invites, pending joins and contacts; holds the secrets of open ones."""
         return self.data / "invites"
+
+    @property
+    def store(self) -> Path:
+        """The durable store; SQLite and the store keep more files beside it."""
+        return self.data / "store.db"
 
     @property
     def known_peers(self) -> Path:
@@ -82,6 +85,8 @@ def default_paths(environ: Mapping[str, str]) -> Paths:
     The library's fallback for a missing runtime directory is a shared /tmp, which a socket that
     is protected by file rights must not use.
     """
+    from platformdirs import PlatformDirs  # costs a tenth of `fogp2p --home DIR status`
+
     dirs = PlatformDirs("fogp2p", appauthor=False)
     state = Path(dirs.user_state_dir)
     runtime = environ.get("XDG_RUNTIME_DIR", "")

@@ -20,6 +20,8 @@ from .errors import FogError
 __all__ = ["LockedError", "command_line", "harden", "hold"]
 
 _PR_SET_DUMPABLE = 4
+# Peers (640), programs at the API (1,200), files; many systems start processes with 1,024.
+_OPEN_FILES = 4_096
 
 
 class LockedError(FogError):
@@ -63,10 +65,17 @@ def harden() -> list[str]:
 
     Call it first: before keys are read. No core dumps (RLIMIT_CORE), no ptrace and no reading of
     our memory by other processes of this user (PR_SET_DUMPABLE, Linux), new files for us alone.
+    And as many open files as the limits of connections together need.
     """
     missing = []
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < _OPEN_FILES:
+        allowed = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < _OPEN_FILES:
+            missing.append(f"only {allowed} open files: fewer connections than the limits say")
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:

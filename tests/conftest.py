@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import random
-import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
@@ -12,72 +11,18 @@ import pytest
 import trio
 
 from fogp2p.addresses import Multiaddr
+from fogp2p.conformance import wire
 from fogp2p.environment import real_environment, within
 from fogp2p.errors import StreamReset
-from fogp2p.framing import encode_frame
 from fogp2p.host import Host, Stream
 from fogp2p.identity import Identity, ephemeral
 from fogp2p.ids import ProtocolId
 from fogp2p.transports.libp2p import Libp2pConfig, open_host
 from fogp2p.transports.libp2p.host import LibP2PHost
-from fogp2p.transports.libp2p.multistream import Opener
-from fogp2p.transports.libp2p.noise import Channel, NoiseHandshake
-from fogp2p.transports.libp2p.upgrade import NOISE, YAMUX
 
-HEADER = struct.Struct("!BBHII")
-DATA, WINDOW, PING, GO_AWAY = range(4)
-SYN, ACK, FIN, RST = 1, 2, 4, 8
 ECHO = ProtocolId("/test/echo/1.0.0")
 SINK = ProtocolId("/test/sink/1.0.0")
 SOURCE = ProtocolId("/test/source/1.0.0")
-
-
-def frame(kind: int, flags: int, stream: int, length: int, body: bytes = b"") -> bytes:
-    """A yamux frame; `length` may lie."""
-    return HEADER.pack(0, kind, flags, stream, length) + body
-
-
-def line(text: str) -> bytes:
-    """A multistream line."""
-    return encode_frame(text.encode() + b"\n", max_bytes=1024)
-
-
-class RawPeer:
-    """A secured connection without a multiplexer of its own."""
-
-    def __init__(self, socket: trio.SocketStream, channel: Channel) -> None:
-        self.socket = socket
-        self.channel = channel
-
-    async def send(self, *frames: bytes) -> None:
-        """Seal and send."""
-        await self.socket.send_all(self.channel.encrypt(b"".join(frames)))
-
-    async def open(self, stream: int, protocol: ProtocolId) -> None:
-        """Open a stream and propose a protocol, waiting for nothing."""
-        body = line("/multistream/1.0.0") + line(protocol)
-        await self.send(frame(WINDOW, SYN, stream, 0), frame(DATA, 0, stream, len(body), body))
-
-    async def hears_the_end(self, timeout_s: float = 10.0) -> bool:
-        """Whether the other side closes the connection in time."""
-        with trio.move_on_after(timeout_s):
-            try:
-                while await self.socket.receive_some(65536):
-                    pass
-            except trio.BrokenResourceError:
-                pass
-            return True
-        return False
-
-    async def send_until_closed(self, blob: bytes, times: int) -> int:
-        """Send `blob` again and again; return how often it went out before the end."""
-        for count in range(times):
-            try:
-                with trio.fail_after(10):
-                    await self.send(blob)
-            except trio.BrokenResourceError:
-                return count
-        return times
 
 
 def endpoint(host: Host) -> tuple[str, int]:
@@ -92,33 +37,17 @@ _SOCKETS: list[trio.SocketStream] = []
 
 async def raw_socket(host: Host) -> trio.SocketStream:
     """A TCP connection that has said nothing."""
-    socket = await trio.open_tcp_stream(*endpoint(host))
+    socket = await wire.open_socket(endpoint(host))
     _SOCKETS.append(socket)
     return socket
 
 
-async def raw_dial(host: Host, identity: Identity | None = None) -> RawPeer:
+async def raw_dial(host: Host, identity: Identity | None = None) -> wire.RawPeer:
     """Come in as a proven peer."""
-    socket = await raw_socket(host)
     identity = identity or ephemeral(random.SystemRandom())
-    handshake = NoiseHandshake(identity, initiator=True, expected=host.peer_id)
-    opener = Opener([NOISE])
-    await socket.send_all(opener.start() + handshake.start())
-    while not opener.is_finished:
-        opener.receive_data(await socket.receive_some(65536))
-    early = opener.take_rest()
-    while not handshake.is_finished:
-        answer = handshake.receive_data(early)
-        if answer:
-            await socket.send_all(answer)
-        if not handshake.is_finished:
-            early = await socket.receive_some(65536)
-    channel = handshake.channel()
-    muxer = Opener([YAMUX])
-    await socket.send_all(channel.encrypt(muxer.start()))
-    while not muxer.is_finished:
-        muxer.receive_data(channel.decrypt(await socket.receive_some(65536)))
-    return RawPeer(socket, channel)
+    peer = await wire.raw_dial(endpoint(host), host.peer_id, identity)
+    _SOCKETS.append(peer.socket)
+    return peer
 
 
 async def _echo(stream: Stream) -> None:
@@ -176,11 +105,11 @@ async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
 class Tools:
     """What the tests of this directory share (tests are no package)."""
 
-    DATA, WINDOW, PING, GO_AWAY = DATA, WINDOW, PING, GO_AWAY
-    SYN, ACK, FIN, RST = SYN, ACK, FIN, RST
+    DATA, WINDOW, PING, GO_AWAY = wire.DATA, wire.WINDOW, wire.PING, wire.GO_AWAY
+    SYN, ACK, FIN, RST = wire.SYN, wire.ACK, wire.FIN, wire.RST
     ECHO, SINK, SOURCE = ECHO, SINK, SOURCE
-    frame = staticmethod(frame)
-    line = staticmethod(line)
+    frame = staticmethod(wire.frame)
+    line = staticmethod(wire.line)
     endpoint = staticmethod(endpoint)
     raw_socket = staticmethod(raw_socket)
     raw_dial = staticmethod(raw_dial)

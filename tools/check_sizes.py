@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Final
 
 MAX_LINES: Final = 700
-EXEMPT: Final[dict[str, str]] = {}
+EXEMPT: Final[dict[str, str]] = {
+    "tests/stream/test_registry_hosts.py": "its tests share helpers, and tests are no package",
+}
 """Path from the root -> why it may be longer."""
 
 

@@ -1,4 +1,4 @@
-"""Write docs/reference/cli.md, config.md and errors.md from the program itself.
+"""Write docs/reference/{api,cli,config,errors,schemas}.md from the program itself.
 
 With `--check` nothing is written, and a page that is out of date is a fault (exit status 1).
 """
@@ -9,13 +9,18 @@ import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
+from api_reference import api_page
 
-from fogp2p.cli.main import COMMANDS
+from fogp2p.cli.answers import known_schemas
+from fogp2p.cli.main import COMMANDS, cli
+from fogp2p.cli.manual import page
 from fogp2p.config import describe_keys
+from fogp2p.doctor.findings import FAULTS
 from fogp2p.errors import FogError
+from fogp2p.schema import json_schema
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = ROOT / "docs" / "reference"
@@ -23,7 +28,8 @@ _ROOMS: Final = ("fogp2p", "protocols", "transports")
 
 
 def main() -> int:
-    pages = {"cli": _cli(), "config": _config(), "errors": _errors()}
+    pages = {"api": api_page(), "cli": _cli(), "config": _config(), "errors": _errors()}
+    pages["schemas"] = _schemas()
     stale = []
     for name, text in pages.items():
         path = FOLDER / f"{name}.md"
@@ -61,9 +67,11 @@ def _cli() -> str:
     lines = [
         "# Commands",
         "",
-        "`fogp2p [--home DIR] [--json] [--quiet] [--set KEY=VALUE] COMMAND`; exit codes are in",
-        "[exit-codes.md](exit-codes.md), settings in [config.md](config.md).",
+        "`fogp2p [OPTIONS] COMMAND`; these options may also stand behind the command. Exit codes",
+        "are in [exit-codes.md](exit-codes.md), settings in [config.md](config.md), what `--json`",
+        "prints in [schemas.md](schemas.md). Nothing that only reads uses the network.",
         "",
+        *_options(cli),
     ]
     for name in COMMANDS:
         command: click.Command = importlib.import_module(f"fogp2p.cli.commands.{name}").command
@@ -74,17 +82,60 @@ def _cli() -> str:
 def _described(command: click.Command, ctx: click.Context, heading: str) -> Iterator[str]:
     usage = command.get_usage(ctx).removeprefix("Usage: ")
     yield from (f"{heading} {ctx.command_path}", "", f"`{usage}`", "", command.help or "", "")
+    yield from _options(command)
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            if not inner.hidden:
+                yield from _described(inner, click.Context(inner, ctx, inner.name), heading + "#")
+
+
+def _options(command: click.Command) -> Iterator[str]:
     options = [
-        (" ".join(option.opts), option.help or "")
+        option
         for option in command.params
         if isinstance(option, click.Option) and not option.hidden
     ]
+    for option in options:
+        value = "" if option.is_flag else f" {option.metavar or option.type.name.upper()}"
+        yield f"* `{', '.join(option.opts)}{value}`: {option.help or ''}"
     if options:
-        yield from (f"* `{names}`: {about}" for names, about in options)
         yield ""
-    if isinstance(command, click.Group):
-        for inner in command.commands.values():
-            yield from _described(inner, click.Context(inner, ctx, inner.name), heading + "#")
+
+
+def _schemas() -> str:
+    lines = [
+        "# What `--json` prints",
+        "",
+        "Every answer, of a command and of the API, begins with the name of its schema. Within",
+        "one version members are only added; a change of meaning gets a new number. `events` and",
+        "`logs` print JSON Lines. Errors are `error/1` on standard error. `fogp2p docs schemas",
+        "NAME` prints the JSON Schema itself.",
+        "",
+    ]
+    for name, kind in known_schemas().items():
+        about = " ".join((kind.__doc__ or "").split())
+        lines += [f"## {name}", "", about, "", "| member | kind | what it holds |", "|---|---|---|"]
+        for member, schema in json_schema(kind)["properties"].items():
+            if member != "schema":
+                lines.append(f"| `{member}` | {_kind(schema)} | {schema.get('description', '')} |")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    """A schema in a few words."""
+    if "anyOf" in schema:
+        return " or ".join(_kind(each) for each in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema['items'])}"
+    if "properties" in schema:
+        inner = ", ".join(f"`{name}`" for name in schema["properties"])
+        return f"object of {inner}"
+    if isinstance(schema.get("additionalProperties"), dict):
+        return f"object of named {_kind(schema['additionalProperties'])}"
+    return str(schema.get("type", "anything"))
 
 
 def _errors() -> str:
@@ -96,15 +147,32 @@ def _errors() -> str:
     lines = [
         "# Errors",
         "",
-        "A number never changes its meaning. `--json` has it as `error.number`.",
+        "A number never changes its meaning. With `--json` an error has it as `code`. Each has a",
+        "page: `fogp2p docs FOG-NET-002`.",
         "",
         "| number | name | meaning |",
         "|---|---|---|",
     ]
     for kind in sorted(_kinds(FogError), key=lambda kind: kind.number):
         about = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
-        lines.append(f"| {kind.number} | `{kind.__name__}` | {about} |")
+        lines.append(f"| {_linked(kind.number)} | `{kind.__name__}` | {about} |")
+    lines += [
+        "",
+        "## What the doctor finds",
+        "",
+        "`fogp2p doctor` gives these; they stop nothing by themselves.",
+        "",
+        "| number | severity | meaning |",
+        "|---|---|---|",
+    ]
+    for number, severity in FAULTS.items():
+        title = page(number).title.removeprefix(f"{number}: ")
+        lines.append(f"| {_linked(number)} | {severity.value} | {title} |")
     return "\n".join(lines) + "\n"
+
+
+def _linked(number: str) -> str:
+    return f"[{number}](../errors/{number}.md)"
 
 
 def _kinds(kind: type[FogError]) -> Iterator[type[FogError]]:

@@ -1,170 +1,170 @@
-"""The routes: they read the request, ask the node, and answer in JSON."""
+"""From the table of operations to a Starlette application that answers only what is in it."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import trio
 from starlette.applications import Starlette
-from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
 
-from fogp2p import __version__
-from fogp2p.config import Loaded
-from fogp2p.environment import within
-from fogp2p.errors import (
-    DeadlineExceeded,
-    FogError,
-    LimitExceeded,
-    LocalProtocolError,
-    ProtocolRefused,
-    RemoteProtocolError,
-    TransportError,
-)
-from fogp2p.ids import PeerId
-from fogp2p.node import Node
+from fogp2p.errors import FogError
+from fogp2p.schema import answer
 
-from .config import (
-    DEFAULT_TIMEOUT_S,
-    MAX_BODY_BYTES,
-    MAX_ECHOES,
-    MAX_PINGS,
-    MAX_TIMEOUT_S,
+from . import members
+from .config import BODY_TIMEOUT_S, MAX_BODY_BYTES
+from .errors import (
+    BadRequest,
+    BodyTooLarge,
+    BodyTooSlow,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    NotJson,
 )
+from .exchange import exchange_of
+from .gate import permit
+from .operations import UNSAFE, Call, Operation, Reply
+from .problem import problem_response
 
 __all__ = ["make_app"]
 
-# The error type decides the HTTP status; the first that fits counts.
-_STATUS: tuple[tuple[type[FogError], int], ...] = (
-    (LocalProtocolError, 400),
-    (ProtocolRefused, 409),
-    (DeadlineExceeded, 504),
-    (TransportError, 502),
-    (RemoteProtocolError, 502),
-    (LimitExceeded, 503),
-)
 
-
-def make_app(node: Node, loaded: Loaded) -> Starlette:
-    """The ASGI application of one node."""
-    api = _Api(node, loaded)
-    routes = [
-        Route("/healthz", api.healthz, methods=["GET"]),
-        Route("/api/v1/status", api.status, methods=["GET"]),
-        Route("/api/v1/peers", api.peers, methods=["GET"]),
-        Route("/api/v1/peers/{peer}/ping", api.ping, methods=["POST"]),
-        Route("/api/v1/peers/{peer}/echo", api.echo, methods=["POST"]),
-        Route("/api/v1/config", api.config, methods=["GET"]),
-        Route("/api/v1/stop", api.stop, methods=["POST"]),
-    ]
-    handlers: Mapping[Any, Callable[[Request, Any], Awaitable[Response]]] = {
+def make_app(operations: Sequence[Operation], *pages: BaseRoute) -> Starlette:
+    """The application behind the doors. `pages` come after the operations."""
+    by_path: dict[str, dict[str, Operation]] = {}
+    routes: list[BaseRoute] = []
+    for each in operations:
+        if each.socket is not None:
+            routes.append(WebSocketRoute(each.path, _Socket(each)))
+        by_path.setdefault(each.path, {})[each.method] = each
+    routes += [Route(path, _Address(here)) for path, here in by_path.items()]
+    handlers: Mapping[Any, Any] = {
         FogError: _on_fog_error,
         HTTPException: _on_http_error,
+        500: _on_crash,
     }
-    return Starlette(routes=routes, exception_handlers=handlers)
+    app = Starlette(routes=[*routes, *pages], exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return app
 
 
-class _Api:
-    def __init__(self, node: Node, loaded: Loaded) -> None:
-        self._node = node
-        self._loaded = loaded
+class _Address:
+    """Everything that one path offers."""
 
-    async def healthz(self, request: Request) -> Response:
-        return JSONResponse({"schema": "health/1", "version": __version__})
+    def __init__(self, operations: Mapping[str, Operation]) -> None:
+        self._operations = operations
 
-    async def status(self, request: Request) -> Response:
-        return _answer("status/1", dataclasses.asdict(self._node.status()))
-
-    async def peers(self, request: Request) -> Response:
-        return _answer("peers/1", {"peers": [dataclasses.asdict(p) for p in self._node.peers()]})
-
-    async def config(self, request: Request) -> Response:
-        settings = {
-            name: {"value": value, "origin": self._loaded.origins[name]}
-            for name, value in self._loaded.config.items()
-        }
-        return _answer("config/1", {"settings": settings})
-
-    async def ping(self, request: Request) -> Response:
-        peer, asked = _peer(request), await _body(request)
-        count = _number(asked, "count", 1, low=1, high=MAX_PINGS)
-        deadline = within(_timeout(asked))
-        times = [await self._node.ping(peer, deadline=deadline) for _ in range(int(count))]
-        return _answer("ping/1", {"peer_id": str(peer), "round_trips_s": times})
-
-    async def echo(self, request: Request) -> Response:
-        peer, asked = _peer(request), await _body(request)
-        count = int(_number(asked, "count", 1, low=1, high=MAX_ECHOES))
-        size = int(_number(asked, "size", 100, low=0, high=65_536))
-        random = self._node.environment.random
-        messages = (random.randbytes(size) for _ in range(count))
-        result = await self._node.echo(peer, list(messages), deadline=within(_timeout(asked)))
-        fields = dataclasses.asdict(result) | {"version": str(result.version)}
-        return _answer("echo/1", {"peer_id": str(peer), **fields})
-
-    async def stop(self, request: Request) -> Response:
-        await _body(request)
-        answer = _answer("stop/1", {"stopping": True}, status=202)
-        answer.background = BackgroundTask(self._stop)  # once the answer is out
-        return answer
-
-    async def _stop(self) -> None:
-        self._node.stop()
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        operation = self._operations.get(method)
+        exchange = exchange_of(scope)
+        exchange.route = next(iter(self._operations.values())).path
+        endless = operation is not None and operation.media == "text/event-stream"
+        if operation is None or (endless and scope["method"] == "HEAD"):
+            allowed = tuple(sorted(self._operations))
+            raise MethodNotAllowed(f"{scope['method']} does not work here", allowed=allowed)
+        permit(exchange.caller, operation.scope)
+        if operation.handler is None:
+            raise BadRequest("this is a WebSocket: ask for an upgrade, version 13, with a key")
+        request = Request(scope, receive)
+        response = _response(operation, await operation.handler(await _call(operation, request)))
+        await response(scope, receive, send)
+        if operation.after is not None:
+            await operation.after()
 
 
-def _answer(schema: str, fields: Mapping[str, Any], *, status: int = 200) -> Response:
-    return JSONResponse({"schema": schema, **fields}, status_code=status)
+class _Socket:
+    def __init__(self, operation: Operation) -> None:
+        self._operation = operation
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = exchange_of(scope)
+        exchange.route = self._operation.path
+        assert self._operation.socket is not None
+        await self._operation.socket(exchange.caller)(scope, receive, send)
 
 
-def _peer(request: Request) -> PeerId:
-    try:
-        return PeerId.parse(request.path_params["peer"])
-    except RemoteProtocolError as exc:  # here it is our own user who wrote it
-        raise LocalProtocolError(str(exc), code="peer-id", hint=exc.hint) from exc
+async def _call(operation: Operation, request: Request) -> Call:
+    asked = query = None
+    if operation.method in UNSAFE:
+        data = await _body(request)
+        # Without a declared body only an empty object is none.
+        fields = members.parse_json(data)
+        if operation.request is not None:
+            asked = members.read_members(operation.request, fields)
+        elif fields:
+            raise BadRequest(f"unknown member {next(iter(fields))!r}; this takes none")
+    if operation.query is not None:
+        query = members.read_query(operation.query, _query(request))
+    path = dict(request.path_params)
+    return Call(exchange_of(request.scope).caller, path, asked, query, request.headers)
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    data = b""
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"at most {MAX_BODY_BYTES} bytes")
-    try:
-        asked = json.loads(data) if data else {}
-    except (ValueError, RecursionError) as exc:
-        raise HTTPException(400, "the body is not JSON") from exc
-    if not isinstance(asked, dict):
-        raise HTTPException(400, "the body is not a JSON object")
-    return asked
+def _query(request: Request) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name in found:
+            raise BadRequest(f"{name[:40]!r} is given twice")
+        found[name] = value
+    return found
 
 
-def _number(asked: dict[str, Any], name: str, default: float, *, low: float, high: float) -> float:
-    value = asked.get(name, default)
-    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
-    if not fits:
-        raise HTTPException(400, f"{name} lies in {low}-{high}")
-    return float(value)
+async def _body(request: Request) -> bytes:
+    """At most 256 KiB within 10 s. Raises NotJson, BodyTooLarge, BodyTooSlow, BadRequest."""
+    length = request.headers.get("content-length", "")
+    if length and "transfer-encoding" in request.headers:
+        raise BadRequest("the body has two lengths")
+    if length.isascii() and length.isdecimal() and int(length[:20]) > MAX_BODY_BYTES:
+        raise BodyTooLarge(f"at most {MAX_BODY_BYTES} bytes are read")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    data = bytearray()
+    with trio.move_on_after(BODY_TIMEOUT_S) as waiting:
+        while True:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise BadRequest("the client left before its request was whole")
+            data += message.get("body", b"")
+            if len(data) > MAX_BODY_BYTES:
+                raise BodyTooLarge(f"at most {MAX_BODY_BYTES} bytes are read")
+            # Forms, and texts that pages can send without asking first, are refused as such.
+            if data and kind != "application/json":
+                raise NotJson(
+                    f"this API does not read {kind[:60] or 'a body without a type'!r}",
+                    hint="send `Content-Type: application/json`",
+                )
+            if not message.get("more_body", False):
+                break
+    if waiting.cancelled_caught:
+        raise BodyTooSlow(f"the body did not arrive within {BODY_TIMEOUT_S:g} s")
+    return bytes(data)
 
 
-def _timeout(asked: dict[str, Any]) -> float:
-    return _number(asked, "timeout_s", DEFAULT_TIMEOUT_S, low=0.01, high=MAX_TIMEOUT_S)
+def _response(operation: Operation, made: Any) -> Any:
+    """What the handler gave, as an ASGI response."""
+    reply = made if isinstance(made, Reply) else Reply(made, operation.status)
+    if not dataclasses.is_dataclass(reply.answer):
+        return reply.answer
+    return JSONResponse(answer(reply.answer), reply.status, dict(reply.headers))
 
 
-async def _on_fog_error(request: Request, exc: FogError) -> Response:
-    status = next((status for kind, status in _STATUS if isinstance(exc, kind)), 500)
-    return _problem(status, exc.number, str(exc), exc.hint)
+async def _on_fog_error(connection: HTTPConnection, exc: FogError) -> Response:
+    return problem_response(exc)
 
 
-async def _on_http_error(request: Request, exc: HTTPException) -> Response:
-    return _problem(exc.status_code, "FOG-API-001", exc.detail, "")
+async def _on_http_error(connection: HTTPConnection, exc: HTTPException) -> Response:
+    # The router knows one error: there is no such path.
+    return problem_response(
+        NotFound("nothing has this address", hint="GET /api/v1/openapi.json lists what there is")
+    )
 
 
-def _problem(status: int, code: str, detail: str, hint: str) -> Response:
-    """RFC 9457."""
-    body = {"schema": "problem/1", "status": status, "code": code, "detail": detail, "hint": hint}
-    return JSONResponse(body, status_code=status, media_type="application/problem+json")
+async def _on_crash(connection: HTTPConnection, exc: Exception) -> Response:
+    # Starlette raises it again afterwards, and the server logs it with its traceback.
+    return problem_response(InternalError("a fault in this program", hint="its log says more"))

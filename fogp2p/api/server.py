@@ -1,96 +1,111 @@
-"""Serves the application on the peer's unix socket, by hypercorn's trio worker."""
+"""Opens the doors and serves: the owner's unix socket, and loopback TCP when it is switched on."""
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import trio
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.trio import serve
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
-from fogp2p.config import Loaded
+from fogp2p.config import Loaded, parse_loopback
 from fogp2p.environment import DiskError
-from fogp2p.node import Node
+from fogp2p.errors import ConfigError
+from fogp2p.paths import Paths
+from fogp2p.tasks import open_tasks
 
 from .app import make_app
-from .config import GRACE_S, KEEP_ALIVE_S, MAX_CONNECTIONS
+from .config import MAX_CONNECTIONS
+from .connection import Connections
+from .context import ApiNode, ConfigFile, Context
+from .front import Front, turned_away
+from .gate import Door
+from .routes import all_operations
+from .scopes import Scope
 
-__all__ = ["serve_api"]
+__all__ = ["serve_api", "serve_context"]
+
+SOCKET_AUTHORITIES = ("localhost",)
 
 
 async def serve_api(
-    node: Node,
+    node: ApiNode,
     loaded: Loaded,
     path: Path,
     *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    paths: Paths | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Sequence[str] = (),
+    pages: Sequence[BaseRoute] = (),
+    task_status: trio.TaskStatus[Context] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until the node is asked to stop. The socket has mode 0600 in a directory of 0700.
 
+    With `[api] tcp` also on loopback, and a fresh token in `api.token` beside the socket while
+    that lasts. `paths`: where the peer keeps its files, for the doctor; the configuration was
+    loaded from there, from `environ` and from `flags`: with them it can be changed.
+
     The caller holds the peer's lock: a socket file that is there was left by a dead process.
-    Raises DiskError when it cannot be made.
+    Raises DiskError when it cannot be made, ConfigError when the TCP address cannot be had.
     """
-    listener = _bind(path)
-    try:
-        settings = HypercornConfig()
-        settings.bind = [f"fd://{listener.fileno()}"]
-        settings.accesslog = None
-        settings.errorlog = None
-        settings.graceful_timeout = GRACE_S
-        settings.keep_alive_timeout = KEEP_ALIVE_S
-        settings.h11_max_incomplete_size = 16 * 1024
-        settings.include_server_header = False
-        app: Any = _Bounded(make_app(node, loaded))
-        async with trio.open_nursery() as nursery:
-
-            async def run(
-                *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
-            ) -> None:
-                await serve(
-                    app,
-                    settings,
-                    shutdown_trigger=node.stopping.wait,
-                    task_status=task_status,
-                    mode="asgi",
-                )
-
-            await nursery.start(run)
-            task_status.started()
-    finally:
-        _forget(path)
+    file = None
+    if paths is not None:
+        file = ConfigFile(paths.config, dict(environ or {}), tuple(flags))
+    context = Context(node, loaded, config_file=file, paths=paths)
+    await serve_context(context, path, pages=pages, task_status=task_status)
 
 
-class _Bounded:
-    """Answers 503 when too many requests are under way."""
+async def serve_context(
+    context: Context,
+    path: Path,
+    *,
+    pages: Sequence[BaseRoute] = (),
+    task_status: trio.TaskStatus[Context] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """As `serve_api`, with everything in the context."""
+    app = make_app(all_operations(context), *pages)
+    stopping = context.node.stopping
+    async with AsyncExitStack() as stack:
+        listener = _bind_socket(path)
+        stack.callback(path.unlink, missing_ok=True)
+        stack.callback(listener.close)
+        doors = [_door(listener, Door("socket", SOCKET_AUTHORITIES, trusted=True), app, context)]
+        wanted = context.loaded.config.api.tcp
+        if wanted:
+            sockets = _bind_tcp(wanted)
+            for each in sockets:
+                stack.callback(each.close)
+            port = sockets[0].getsockname()[1]
+            context.url = f"http://{_bracketed(sockets[0].getsockname()[0])}:{port}/"
+            for each in sockets:
+                door = Door("tcp", _authorities(sockets, port), trusted=False)
+                doors.append(_door(each, door, app, context))
+            _write_token(context, path.with_name("api.token"))
+            stack.callback(path.with_name("api.token").unlink, missing_ok=True)
+        tasks = await stack.enter_async_context(open_tasks())
+        tasks.start_soon(context.metrics.sample_lag)
+        async with open_tasks() as serving:  # ends by itself, its last answers sent
+            connections = Connections(partial(turned_away, context))
+            await serving.start(connections.serve, doors, stopping)
+            task_status.started(context)
+        tasks.cancel_scope.cancel()
 
-    def __init__(self, app: Any) -> None:
-        self._app = app
-        self._busy = 0
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        if self._busy >= MAX_CONNECTIONS:
-            headers = [(b"retry-after", b"1"), (b"content-length", b"0")]
-            await send({"type": "http.response.start", "status": 503, "headers": headers})
-            await send({"type": "http.response.body", "body": b""})
-            return
-        self._busy += 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._busy -= 1
+def _door(
+    listener: socket.socket, door: Door, app: ASGIApp, context: Context
+) -> tuple[trio.SocketListener, ASGIApp]:
+    listener.listen(min(MAX_CONNECTIONS, socket.SOMAXCONN))
+    listener.setblocking(False)
+    front = Front(app, door, context)
+    return trio.SocketListener(trio.socket.from_stdlib_socket(listener)), front
 
 
-def _forget(path: Path) -> None:
-    path.unlink(missing_ok=True)
-
-
-def _bind(path: Path) -> socket.socket:
+def _bind_socket(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -107,3 +122,43 @@ def _bind(path: Path) -> socket.socket:
             f"cannot make the socket {path}: {exc.strerror or exc}",
             hint="check ownership and permissions of its directory",
         ) from exc
+
+
+def _bind_tcp(wanted: str) -> list[socket.socket]:
+    """All of the setting's addresses, or none. Raises ConfigError."""
+    bound: list[socket.socket] = []
+    for host, port in parse_loopback(wanted):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        bound.append(listener)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+        except OSError as exc:
+            for each in bound:
+                each.close()
+            raise ConfigError(
+                f"api.tcp: cannot listen on {host} port {port}: {exc.strerror or exc}",
+                hint="choose another port, or switch it off with tcp = ''",
+            ) from exc
+    return bound
+
+
+def _authorities(sockets: Sequence[socket.socket], port: int) -> tuple[str, ...]:
+    """What a client may call us: the bound addresses, and the name that means them."""
+    own = [f"{_bracketed(each.getsockname()[0])}:{each.getsockname()[1]}" for each in sockets]
+    return (*own, f"localhost:{port}")
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _write_token(context: Context, path: Path) -> None:
+    """A new token at each start, readable by the owner only, whole or absent."""
+    text, _ = context.tokens.add(
+        context.secret(), name="api.token", scope=Scope.ADMIN, now=context.now(), ttl_s=None
+    )
+    disk = context.node.environment.disk
+    disk.remove(path)
+    disk.replace(path, f"{text}\n".encode("ascii"), mode=0o600)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import select
 import subprocess
-from typing import Any, Final
+from typing import Final
 
 from fogp2p.environment import DiskError
 from fogp2p.errors import FogError
 from fogp2p.process import command_line
 
+from .answers import Up
 from .output import Output
 
-__all__ = ["NotStarted", "start_in_background"]
+__all__ = ["START_S", "NotStarted", "start_in_background"]
 
 # Keys with a passphrase take half a second, and a loaded machine ten times as long.
-_START_S: Final = 30.0
+START_S: Final = 30.0
 
 
 class NotStarted(FogError):
@@ -25,7 +26,7 @@ class NotStarted(FogError):
     number = "FOG-PROC-002"
 
 
-def start_in_background(output: Output, settings: tuple[str, ...]) -> dict[str, Any]:
+def start_in_background(output: Output, settings: tuple[str, ...]) -> Up:
     """Start `fogp2p up` in a session of its own and wait until it is ready. Raises NotStarted."""
     log = output.paths.log
     try:
@@ -33,6 +34,7 @@ def start_in_background(output: Output, settings: tuple[str, ...]) -> dict[str, 
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     except OSError as exc:
         raise DiskError(f"cannot write {log}: {exc.strerror or exc}") from exc
+    os.utime(handle)  # `fogp2p logs` tells by it whether the running peer writes here
     begin = os.fstat(handle).st_size
     read_end, write_end = os.pipe()
     try:
@@ -48,7 +50,7 @@ def start_in_background(output: Output, settings: tuple[str, ...]) -> dict[str, 
         os.close(handle)
         os.close(write_end)
     with os.fdopen(read_end, "r", encoding="ascii") as pipe:
-        ready, _, _ = select.select([pipe], [], [], _START_S)
+        ready, _, _ = select.select([pipe], [], [], START_S)
         name = pipe.readline().strip() if ready else ""
     if not name:
         process.kill()
@@ -57,4 +59,4 @@ def start_in_background(output: Output, settings: tuple[str, ...]) -> dict[str, 
             file.seek(begin)
             said = file.read(4096).decode("utf-8", "replace").strip()
         raise NotStarted(f"the peer did not start:\n{said}", hint=f"its log is {log}")
-    return {"schema": "up/1", "peer_id": name, "pid": process.pid, "log": str(log)}
+    return Up(name, process.pid, str(log))

@@ -5,46 +5,51 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import click
 
-from fogp2p.client import Client, NotRunning, PeerSaid
-from fogp2p.errors import (
-    ConfigError,
-    FogError,
-    KeystoreError,
-    LimitExceeded,
-    LocalProtocolError,
-    TransportError,
-    Unreachable,
-)
+from fogp2p.client import Client
 from fogp2p.paths import Paths, locate
 
-__all__ = ["Output", "duration", "exit_code", "is_terminal", "printable", "report", "table"]
+from .exits import FAILED, PARTLY, Refused
 
-OK: Final = 0
-FAILED: Final = 1
-WRONG_USE: Final = 2
-NOT_RUNNING: Final = 3
-NOT_FOUND: Final = 4
-UNREACHABLE: Final = 5
-NOT_PERMITTED: Final = 6
-REFUSED: Final = 7
-PARTLY: Final = 8
-BROKEN: Final = 9
+__all__ = [
+    "FAILED",
+    "PARTLY",
+    "Output",
+    "duration",
+    "is_terminal",
+    "limit_option",
+    "printable",
+    "table",
+    "watch_option",
+]
+
+# Often enough to see a change happen, seldom enough to cost nothing.
+_WATCH_S: Final = 1.0
+
+watch_option = click.option("--watch", "-w", is_flag=True, help="Show it again every second.")
+limit_option = click.option(
+    "--limit", type=click.IntRange(1), metavar="N", help="Show at most N of them."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
     """The global options."""
 
-    as_json: bool
-    quiet: bool
-    home: str | None
-    timeout_s: float
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    color: bool = True
+    yes: bool = False
+    home: str | None = None
+    api: str | None = None
+    timeout_s: float = 10.0
 
     @property
     def paths(self) -> Paths:
@@ -53,68 +58,52 @@ class Output:
 
     def client(self) -> Client:
         """The running peer. Its answers may take as long as it waits for others, and a little."""
-        return Client(self.paths.socket, timeout_s=self.timeout_s + 5)
+        where = self.api if self.api is not None else self.paths.socket
+        token_file = self.paths.run / "api.token"
+        return Client(where, token_file=token_file, timeout_s=self.timeout_s + 5)
 
-    def result(self, answer: Mapping[str, Any], lines: Sequence[str]) -> None:
+    def result(self, answer: Mapping[str, Any], lines: Iterable[str]) -> None:
         """Print the answer as JSON, or the lines for people."""
         if self.as_json:
             click.echo(json.dumps(answer, ensure_ascii=False))
         else:
-            for line in lines:
-                click.echo(line)
+            click.echo("".join(f"{line}\n" for line in lines), nl=False, color=self._ansi())
 
     def say(self, line: str = "") -> None:
         """Talk, which is no result."""
         if not self.quiet:
             click.echo(line, err=True)
 
+    def detail(self, line: str) -> None:
+        """Talk for those who asked for more."""
+        if self.verbose:
+            click.echo(line, err=True)
 
-def report(exc: FogError, *, as_json: bool) -> None:
-    """An error: code, what happened, what to type next."""
-    code = exc.code if isinstance(exc, PeerSaid) else exc.number
-    attempts = exc.attempts if isinstance(exc, Unreachable) else ()
-    if as_json:
-        error = {
-            "schema": "error/1",
-            "code": code,
-            "message": str(exc),
-            "hint": exc.hint,
-            "exit": exit_code(exc),
-        }
-        click.echo(json.dumps(error, ensure_ascii=False), err=True)
-        return
-    click.echo(f"fogp2p: {code} {exc}", err=True)
-    for address, failure in attempts:
-        click.echo(f"  {address}: {failure}", err=True)
-    if exc.hint:
-        click.echo(f"  try: {exc.hint}", err=True)
+    def paint(self, text: str, color: str) -> str:
+        """`text` in a colour, where colours are wanted and shown."""
+        return click.style(text, fg=color) if self.color and sys.stdout.isatty() else text
 
+    def repeat(self, show: Callable[[], None], *, watch: bool) -> None:
+        """Show once; or over and over until Ctrl+C, on a terminal in place."""
+        show()
+        while watch:
+            sys.stdout.flush()
+            time.sleep(_WATCH_S)
+            if sys.stdout.isatty() and not self.as_json:
+                click.clear()
+            show()
 
-# What the peer said, by its HTTP status.
-_BY_STATUS: Final = {
-    400: WRONG_USE,
-    404: NOT_FOUND,
-    409: REFUSED,
-    413: WRONG_USE,
-    502: UNREACHABLE,
-    503: REFUSED,
-    504: UNREACHABLE,
-}
-_BY_TYPE: Final[tuple[tuple[type[FogError], int], ...]] = (
-    (NotRunning, NOT_RUNNING),
-    (ConfigError, BROKEN),
-    (KeystoreError, BROKEN),
-    (LocalProtocolError, WRONG_USE),
-    (LimitExceeded, REFUSED),
-    (TransportError, UNREACHABLE),
-)
+    def confirm(self, question: str) -> None:
+        """Ask before harm is done. Raises Refused without a yes."""
+        if self.yes:
+            return
+        if not sys.stdin.isatty():
+            raise Refused(f"{question} Nobody is there to say yes", hint="say so: --yes")
+        if not click.confirm(question, err=True):
+            raise Refused("not done", hint="--yes does not ask")
 
-
-def exit_code(exc: FogError) -> int:
-    """The exit code for an error; the codes are frozen."""
-    if isinstance(exc, PeerSaid):
-        return _BY_STATUS.get(exc.status, FAILED)
-    return next((code for kind, code in _BY_TYPE if isinstance(exc, kind)), FAILED)
+    def _ansi(self) -> bool | None:
+        return None if self.color else False
 
 
 def duration(seconds: float) -> str:

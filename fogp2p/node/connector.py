@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable
 
 import trio
 
@@ -23,32 +24,45 @@ _LOG = logging.getLogger(__name__)
 
 
 class Connector:
-    """Run it in a nursery; tell it of connections that come and go."""
+    """Run it on a host; tell it of connections that come and go.
 
-    def __init__(
-        self, host: Host, discoveries: Sequence[Discovery], target: int, source: random.Random
-    ) -> None:
-        self.candidates = Candidates(host.peer_id)
-        self.seen: dict[str, int] = {each.source: 0 for each in discoveries}
+    What it knows of peers outlives the host, the discoveries and its own `run`.
+    """
+
+    def __init__(self, own: PeerId, target: int, source: random.Random) -> None:
+        self.candidates = Candidates(own)
+        self.seen: Counter[str] = Counter()
         """Sightings so far, by the name of the discovery."""
-        self._host = host
-        self._discoveries = discoveries
         self._target = target
         self._random = source
         self._dialling: set[PeerId] = set()
         self._wake = trio.Event()
 
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Listen to all discoveries and dial."""
+    async def run(
+        self, host: Host, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Dial from `host`."""
+        self._dialling.clear()
         async with trio.open_nursery() as nursery:
-            for discovery in self._discoveries:
-                nursery.start_soon(self._listen, discovery)
             task_status.started()
             while True:
                 self._wake = trio.Event()
-                self._dial_due(nursery)
-                with trio.move_on_at(self._next_deadline()):
+                self._dial_due(host, nursery)
+                with trio.move_on_at(self._next_deadline(host)):
                     await self._wake.wait()
+
+    async def listen(self, discovery: Discovery, tell: Callable[[Sighting], None]) -> None:
+        """Take the hints of `discovery`, endlessly, and pass them on to `tell`."""
+        with discovery.sightings() as sightings:
+            async for sighting in sightings:
+                match sighting:
+                    case Sighting():
+                        self.seen[discovery.source] += 1
+                        self.candidates.saw(sighting, trio.current_time())
+                        self._wake.set()
+                        tell(sighting)
+                    case Gap():
+                        pass  # hints were lost; those who are still there announce themselves again
 
     def connected(self, peer: PeerId) -> None:
         """`peer` is connected."""
@@ -60,41 +74,30 @@ class Connector:
         self.candidates.lost(peer, trio.current_time(), self._random.random())
         self._wake.set()
 
-    def _busy(self) -> set[PeerId]:
-        return self._dialling | set(self._host.peers())
+    def _busy(self, host: Host) -> set[PeerId]:
+        return self._dialling | set(host.peers())
 
-    def _dial_due(self, nursery: trio.Nursery) -> None:
-        busy = self._busy()
+    def _dial_due(self, host: Host, nursery: trio.Nursery) -> None:
+        busy = self._busy(host)
         most = min(self._target - len(busy), MAX_DIALS - len(self._dialling))
         due = self.candidates.due(trio.current_time(), busy=busy, most=most)
         for peer, addresses in due:
-            self._host.add_addresses(peer, addresses)
+            host.add_addresses(peer, addresses)
             self._dialling.add(peer)
-            nursery.start_soon(self._dial, peer)
+            nursery.start_soon(self._dial, host, peer)
 
-    def _next_deadline(self) -> float:
-        busy = self._busy()
+    def _next_deadline(self, host: Host) -> float:
+        busy = self._busy(host)
         if len(busy) >= self._target:
             return float("inf")
         return self.candidates.next_deadline(trio.current_time(), busy=busy)
 
-    async def _dial(self, peer: PeerId) -> None:
+    async def _dial(self, host: Host, peer: PeerId) -> None:
         try:
-            await self._host.connect(peer, deadline=within(CONNECT_TIMEOUT_S))
+            await host.connect(peer, deadline=within(CONNECT_TIMEOUT_S))
         except FogError as exc:
             _LOG.info("dial_failed peer=%s reason=%s", peer.short, exc)
             self.candidates.failed(peer, str(exc), trio.current_time(), self._random.random())
         finally:
             self._dialling.discard(peer)
             self._wake.set()
-
-    async def _listen(self, discovery: Discovery) -> None:
-        with discovery.sightings() as sightings:
-            async for sighting in sightings:
-                match sighting:
-                    case Sighting():
-                        self.seen[discovery.source] += 1
-                        self.candidates.saw(sighting, trio.current_time())
-                        self._wake.set()
-                    case Gap():
-                        pass  # hints were lost; those who are still there announce themselves again

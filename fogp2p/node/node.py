@@ -1,131 +1,120 @@
-"""The running peer: a host, what was agreed with whom, and whom we look for."""
+"""The running peer: its parts under a supervisor, and what programs and people ask of them."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import trio
 
 from fogp2p import __version__
 from fogp2p.addresses import Multiaddr, parse_address, peer_of
-from fogp2p.config import Config, parse_versions
+from fogp2p.config import Config
 from fogp2p.environment import Environment
-from fogp2p.errors import ConfigError, Unreachable
-from fogp2p.events import Gap
-from fogp2p.host import (
-    Connected,
-    ConnectionInfo,
-    Direction,
-    Disconnected,
-    Discovery,
-    Handler,
-    Host,
-    HostEvent,
-    PeerIdentified,
-    PubSub,
-    Sighting,
-    Stream,
-)
+from fogp2p.errors import ConfigError, LocalProtocolError, Unreachable
+from fogp2p.eventlog import EventLog
+from fogp2p.host import ConnectionInfo, Discovery, Handler, Host, PubSub, Sighting, Stream
 from fogp2p.identity import Identity
-from fogp2p.ids import PeerId, ProtocolId, Version, protocol_id
+from fogp2p.ids import PeerId, ProtocolId, protocol_id
+from fogp2p.paths import Paths
 from fogp2p.protocols import echo, ping
-from fogp2p.protocols.gossip import open_gossip
-from fogp2p.protocols.versioning import Catalogue, Offer, Release, Versioning, open_versioning
-from fogp2p.tasks import open_tasks
+from fogp2p.protocols.blob import Blobs
+from fogp2p.protocols.invite import Invites
+from fogp2p.protocols.log import Logs
+from fogp2p.protocols.registry import Registry
+from fogp2p.protocols.versioning import Versioning
+from fogp2p.store import Store
+from fogp2p.supervisor import (
+    Changed,
+    GroupStatus,
+    Service,
+    ServiceStatus,
+    Supervisor,
+    open_services,
+)
 from fogp2p.transports.peerbook import KnownPeers
 
-from .connector import Connector
+from .health import Health, count, health_of, reasons_of
+from .parts import DISCOVERY, GROUPS, HostOpener, Parts, Way
+from .rooms import ROOMS, Rooms
 from .status import DiscoveryStatus, NodeStatus, PeerStatus, explain
+from .watcher import Watcher
 
 __all__ = ["Node", "open_node"]
-
-_LOG = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def open_node(
-    host: Host,
+    host: Host | HostOpener,
     identity: Identity,
     config: Config,
     environment: Environment,
     *,
-    discoveries: Sequence[Discovery] = (),
+    discoveries: Sequence[Discovery | Way] = (),
     key_encrypted: bool | None = None,
+    paths: Paths | None = None,
 ) -> AsyncIterator[Node]:
     """Run our protocols on `host` and look for peers while the context lasts.
 
-    Works on any host: sockets or memory. Raises ConfigError for versions we do not have.
+    Works on any host: sockets or memory. What opens a host opens it again after a failure; a host
+    that is open already stays as it is. With `paths` it keeps files there and has all its rooms:
+    store, invites, blobs, groups; without, the registry only.
+
+    Raises ConfigError for versions we do not have, and what an essential part raises when it does
+    not open or was given up later.
     """
-    offered = echo_versions(config)
-    catalogue = Catalogue(
-        f"fogp2p/{__version__}",
-        {echo.NAME: Offer(tuple(Release(version) for version in offered))},
-    )
-    ping.install(host)
-    counters = echo.install(host, offered)
-    async with (
-        open_versioning(host, identity, catalogue, environment) as versioning,
-        open_gossip(host, identity, environment) as pubsub,
-        open_tasks() as nursery,
-    ):
-        node = Node(host, identity, config, environment, versioning, counters, discoveries)
-        node.pubsub = pubsub
-        node.key_encrypted = key_encrypted
-        await nursery.start(node.watch)
-        await nursery.start(node.connector.run)
-        try:
-            yield node
-        finally:
-            nursery.cancel_scope.cancel()
-
-
-def echo_versions(config: Config) -> tuple[Version, ...]:
-    """The versions of echo that the configuration asks for and this program has."""
-    low, high = parse_versions(config.protocols.echo)
-    return tuple(version for version in echo.OFFER_1_1 if low <= version <= high)
+    async with open_services((), environment, groups=GROUPS) as supervisor:
+        parts = Parts(supervisor, identity, config, environment)
+        node = Node(parts, config, key_encrypted, paths)
+        supervisor.on_change = node.service_changed
+        base = parts.services(host, node.watcher, discoveries)
+        ways = tuple(each.name for each in base if each.group == DISCOVERY)
+        await supervisor.add(*base, *node.rooms.services(ways))
+        yield node
 
 
 class Node:
-    """Made by `open_node` or `open_peer`."""
+    """Made by `open_node` or `open_peer`. Methods raise ServiceDown while a part is down."""
 
     def __init__(
-        self,
-        host: Host,
-        identity: Identity,
-        config: Config,
-        environment: Environment,
-        versioning: Versioning,
-        counters: echo.Counters,
-        discoveries: Sequence[Discovery],
+        self, parts: Parts, config: Config, key_encrypted: bool | None, paths: Paths | None
     ) -> None:
-        self.host = host
         self.config = config
-        self.versioning = versioning
-        self.environment = environment
-        self.connector = Connector(
-            host, discoveries, config.network.target_peers, environment.random
-        )
-        self.key_encrypted: bool | None = None
-        self.pubsub: PubSub
+        self.environment = parts.environment
+        self.key_encrypted = key_encrypted
+        self.pubsub: PubSub = parts.topics
         """Topics that spread messages among all peers: `node.pubsub.publish("/chess", b"e4")`."""
         self.stopping = trio.Event()
         """Set when somebody asked this peer to stop."""
-        self._identity = identity
-        self._discoveries = discoveries
-        self._counters = counters
+        self.event_log = EventLog(parts.environment.clock)
+        """What happened in this peer, for programs that follow it."""
+        self.rooms = Rooms(parts, self.event_log, paths)
+        self.connector = parts.connector
+        self.watcher = Watcher(parts.connector, self.event_log, self._worked)
+        self._parts = parts
+        self._supervisor: Supervisor = parts.supervisor
+        self._health: Health | None = None
         self._started = trio.current_time()
-        self._started_at = environment.clock.wall()
-        self._agents: dict[PeerId, str] = {}
-        self._since: dict[int, float] = {}
+        self._started_at = parts.environment.clock.wall()
+
+    @property
+    def host(self) -> Host:
+        """The host of the moment. Raises ServiceDown."""
+        return self._parts.host()
+
+    @property
+    def versioning(self) -> Versioning:
+        """What was agreed with whom. Raises ServiceDown."""
+        versioning: Versioning = self._supervisor.value("versioning")
+        return versioning
 
     # --- for programs that build on it -----------------------------------------------------------
 
     @property
     def peer_id(self) -> PeerId:
         """Our name."""
-        return self.host.peer_id
+        return self._parts.identity.peer_id
 
     @property
     def addresses(self) -> tuple[Multiaddr, ...]:
@@ -135,10 +124,16 @@ class Node:
     def serve(self, protocol: str, handler: Callable[[Stream], Awaitable[None]]) -> None:
         """Serve a protocol of your own, such as "/chess/1.0.0".
 
-        Raises LocalProtocolError for a name that is malformed or served already.
+        It is served again after a restart of the host. Raises LocalProtocolError for a name that
+        is malformed or served already.
         """
+        name: ProtocolId = protocol_id(protocol)
         serving: Handler = handler
-        self.host.set_handler(protocol_id(protocol), serving)
+        if name in self._parts.handlers:
+            raise LocalProtocolError(f"{name} is served already", code="handler-taken")
+        if self._supervisor.is_ready("handlers"):
+            self.host.set_handler(name, serving)
+        self._parts.handlers[name] = serving
 
     async def open_stream(self, peer: PeerId, protocol: str, *, deadline: float) -> Stream:
         """Open a stream of a protocol of your own. Raises as `Host.open_stream`."""
@@ -162,16 +157,12 @@ class Node:
         return await ping.ping(self.host, peer, self.environment.random, deadline=deadline)
 
     async def find_peer(self, peer: PeerId, *, deadline: float) -> tuple[Multiaddr, ...]:
-        """Ask every discovery for `peer`'s addresses; () when nobody knew before the deadline."""
-        found: dict[Multiaddr, None] = {}
+        """Ask every discovery for `peer`'s addresses; () when nobody knew before the deadline.
 
-        async def ask(discovery: Discovery) -> None:
-            found.update(dict.fromkeys(await discovery.find_peer(peer, deadline=deadline)))
-
-        async with trio.open_nursery() as nursery:
-            for discovery in self._discoveries:
-                nursery.start_soon(ask, discovery)
-        return tuple(found)
+        Raises ServiceDown when all of them are down.
+        """
+        self._discoveries()
+        return await self._parts.ways.find_peer(peer, deadline=deadline)
 
     async def reach(self, peer: PeerId, *, deadline: float) -> ConnectionInfo:
         """Connect to `peer`, looking it up when no address of it is known.
@@ -193,15 +184,53 @@ class Node:
 
         Raises LocalProtocolError("kad-key") for another key.
         """
-        return sum([await each.provide(key, deadline=deadline) for each in self._discoveries])
+        self._announcing()
+        held = await self._parts.ways.provide(key, deadline=deadline)
+        self._parts.provided[key] = None
+        return held
 
     async def find_providers(self, key: bytes, *, deadline: float) -> tuple[Sighting, ...]:
         """Peers that announced `key`. Raises LocalProtocolError("kad-key") for another key."""
-        found: dict[PeerId, Sighting] = {}
-        for each in self._discoveries:
-            for sighting in await each.find_providers(key, deadline=deadline):
-                found.setdefault(sighting.peer, sighting)
-        return tuple(found.values())
+        self._announcing()
+        return await self._parts.ways.find_providers(key, deadline=deadline)
+
+    @property
+    def registry(self) -> Registry:
+        """What peers say of themselves. Raises ServiceDown."""
+        registry: Registry = self._room("registry")
+        return registry
+
+    @property
+    def invites(self) -> Invites:
+        """Invites, joins and contacts. Raises ServiceDown, or ConfigError without files."""
+        invites: Invites = self._room("invites")
+        return invites
+
+    @property
+    def blobs(self) -> Blobs:
+        """Files by their content. Raises ServiceDown, or ConfigError without files."""
+        blobs: Blobs = self._room("blobs")
+        return blobs
+
+    @property
+    def groups(self) -> Logs:
+        """Group logs. Raises ServiceDown, or ConfigError without files."""
+        groups: Logs = self._room("groups")
+        return groups
+
+    @property
+    def store(self) -> Store:
+        """The durable store. Raises ServiceDown, or ConfigError without files."""
+        store: Store = self._room("store")
+        return store
+
+    def _room(self, name: str) -> Any:
+        if name not in self._supervisor.names(ROOMS):
+            raise ConfigError(
+                f"this peer has no {name}: it keeps no files, or its key is of another kind",
+                hint='start it with a home: open_peer("my-peer")',
+            )
+        return self._supervisor.value(name)
 
     async def echo(
         self, peer: PeerId, messages: Sequence[bytes], *, deadline: float
@@ -215,6 +244,71 @@ class Node:
         protocol: ProtocolId = self.versioning.protocol(peer, echo.NAME)
         return await echo.echo(self.host, peer, protocol, messages, deadline=deadline)
 
+    def _discoveries(self) -> None:
+        """Raise ServiceDown when there are ways of finding peers and none is up."""
+        names = self._supervisor.names(DISCOVERY)
+        if names and not any(map(self._supervisor.is_ready, names)):
+            self._supervisor.value(names[0])
+
+    def _announcing(self) -> None:
+        """Raise ServiceDown when the DHT is down."""
+        if "dht" in self._supervisor.names(DISCOVERY):
+            self._supervisor.value("dht")
+
+    # --- its parts -------------------------------------------------------------------------------
+
+    def services(self) -> tuple[ServiceStatus, ...]:
+        """The parts of this peer, in an order of starting."""
+        return self._supervisor.services()
+
+    def service_groups(self) -> tuple[GroupStatus, ...]:
+        """How the parts belong together."""
+        return self._supervisor.groups()
+
+    async def add_service(self, service: Service) -> Any:
+        """Run another part under the supervisor; return its value.
+
+        It needs and wants others by their names (`services`), and stops before them. Raises
+        ServiceDown when it is not ready at first, and LocalProtocolError("service-plan") for one
+        that does not fit; an error that only its owner can mend ends the peer.
+        """
+        await self._supervisor.add(service)
+        return self._supervisor.value(service.name)
+
+    async def restart_service(self, name: str) -> None:
+        """Have a part and those that need it end in an orderly way and start again.
+
+        Returns before that is done. Raises LocalProtocolError("no-service").
+        """
+        self._supervisor.restart(name)
+        await trio.lowlevel.checkpoint()
+
+    async def crash_service(self, name: str) -> None:
+        """A drill: let a part fail as if by an error of its own, and see it come back.
+
+        Returns before that is done. Raises ServiceDown, or LocalProtocolError("no-service").
+        """
+        self._supervisor.crash(name)
+        await trio.lowlevel.checkpoint()
+
+    def service_changed(self, change: Changed) -> None:
+        """Write down what the supervisor tells."""
+        told = {
+            "name": change.name,
+            "from": change.before.value,
+            "to": change.after.value,
+            "reason": change.reason,
+            "restarts": change.restarts,
+        }
+        self.event_log.record("service.changed", told)
+        health = health_of(self.services())
+        if (self._health is None and health is Health.FAILING) or self._supervisor.is_stopping:
+            return  # it is not up yet, or no longer meant to be
+        if self._health is not None and health is not self._health:
+            moved = {"from": self._health.value, "to": health.value}
+            self.event_log.record("health.changed", moved)
+        self._health = health
+
     def stop(self) -> None:
         """Ask this peer to stop; who runs it leaves its context then."""
         self.stopping.set()
@@ -223,103 +317,76 @@ class Node:
 
     def status(self) -> NodeStatus:
         """What this peer does, and why it does nothing."""
-        peers = self.host.peers()
-        discovery = tuple(
-            DiscoveryStatus(each.source, self.connector.seen[each.source], each.problem())
-            for each in self._discoveries
-        )
+        peers = self.host.peers() if self._supervisor.is_ready("host") else ()
+        discovery = tuple(self._discovery(name) for name in self._supervisor.names(DISCOVERY))
         wanted = self.config.network.target_peers
         failures = [(peer.short, reason) for peer, reason in self.connector.candidates.failures()]
+        services, identity = self.services(), self._parts.identity
+        health, inside = health_of(services), self.rooms.reasons()
         return NodeStatus(
             peer_id=str(self.peer_id),
+            name=self.rooms.name,
             version=__version__,
-            key_type=self._identity.key_type,
+            key_type=identity.key_type,
             key_encrypted=self.key_encrypted,
             started_at=self._started_at,
             uptime_s=trio.current_time() - self._started,
-            addresses=tuple(str(address) for address in self.addresses),
+            addresses=tuple(str(address) for address in self._addresses()),
             peers_connected=len(peers),
-            peers_agreed=sum(self.versioning.agreement(peer) is not None for peer in peers),
+            peers_agreed=sum(not self._not_agreed(peer) for peer in peers),
             peers_wanted=wanted,
             discovery=discovery,
-            echo_messages=self._counters.messages,
-            echo_bytes=self._counters.bytes,
+            echo_messages=self._parts.counters.messages,
+            echo_bytes=self._parts.counters.bytes,
             why=explain(len(peers), wanted, discovery, failures),
+            health=Health.DEGRADED if health is Health.OK and inside else health,
+            reasons=(*reasons_of(services), *inside),
+            services=count(services),
         )
 
     def peers(self) -> tuple[PeerStatus, ...]:
-        """The peers we are connected to, oldest first."""
+        """The peers we are connected to, oldest first; none while the host is down."""
+        if not self._supervisor.is_ready("host"):
+            return ()
         return tuple(self._describe(connection) for connection in self.host.connections())
+
+    def _addresses(self) -> tuple[Multiaddr, ...]:
+        return self.host.addresses if self._supervisor.is_ready("host") else ()
+
+    def _discovery(self, name: str) -> DiscoveryStatus:
+        if self._supervisor.is_ready(name):
+            discovery: Discovery = self._supervisor.value(name)
+            problem = discovery.problem()
+        else:
+            problem = next(each.why for each in self.services() if each.name == name)
+        return DiscoveryStatus(name, self.connector.seen[name], problem)
+
+    def _not_agreed(self, peer: PeerId) -> str:
+        if not self._supervisor.is_ready("versioning"):
+            return "the part that agrees on versions is down"
+        return self.versioning.why_not(peer)
 
     def _describe(self, connection: ConnectionInfo) -> PeerStatus:
         peer = connection.peer
-        agreement = self.versioning.agreement(peer)
+        up = self._supervisor.is_ready("versioning")
+        agreement = self.versioning.agreement(peer) if up else None
         agreed = agreement.protocols if agreement is not None else {}
-        hello = self.versioning.hello(peer)
-        now = trio.current_time()
+        hello = self.versioning.hello(peer) if up else None
         return PeerStatus(
             peer_id=str(peer),
             address=str(connection.address),
             direction=connection.direction.value,
-            connected_s=now - self._since.get(connection.number, now),
-            agent=self._agents.get(peer, ""),
+            connected_s=trio.current_time() - self.watcher.since(connection),
+            agent=self.watcher.agent(peer),
             software=hello.software if hello is not None else "",
             protocols={name: str(version) for name, (version, _) in agreed.items()},
-            not_agreed=self.versioning.why_not(peer),
-            warnings=self.versioning.warnings(peer),
+            not_agreed=self._not_agreed(peer),
+            warnings=self.versioning.warnings(peer) if up else (),
         )
 
-    # --- following the host ----------------------------------------------------------------------
-
-    async def watch(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep what is known about connected peers, and tell who looks for others."""
-        with self.host.events() as events:
-            for connection in self.host.connections():
-                self._came(connection)
-            task_status.started()
-            async for event in events:
-                self._follow(event)
-
-    def _follow(self, event: HostEvent | Gap) -> None:
-        match event:
-            case Connected(connection=connection):
-                self._came(connection)
-            case Disconnected(connection=connection, reason=reason):
-                _LOG.info("disconnected peer=%s reason=%s", connection.peer.short, reason)
-                self._went(connection.peer, connection.number)
-            case PeerIdentified(peer=peer, agent=agent):
-                if self.host.connection_to(peer) is not None:
-                    self._agents[peer] = agent
-            case Gap():
-                self._look_again()
-            case _:
-                pass
-
-    def _came(self, connection: ConnectionInfo) -> None:
-        _LOG.info(
-            "connected peer=%s direction=%s", connection.peer.short, connection.direction.value
-        )
-        self._since.setdefault(connection.number, trio.current_time())
-        self.connector.connected(connection.peer)
-        if connection.direction is Direction.OUTBOUND:
-            for discovery in self._discoveries:
-                if isinstance(discovery, KnownPeers):
-                    discovery.worked(connection.peer, connection.address)
-
-    def _went(self, peer: PeerId, number: int) -> None:
-        self._since.pop(number, None)
-        if self.host.connection_to(peer) is None:
-            self._agents.pop(peer, None)
-            self.connector.lost(peer)
-
-    def _look_again(self) -> None:
-        """Events were lost: the connections themselves are the truth."""
-        present = {connection.number for connection in self.host.connections()}
-        for number in self._since.keys() - present:
-            del self._since[number]
-        connected = set(self.host.peers())
-        for peer in self._agents.keys() - connected:
-            del self._agents[peer]
-            self.connector.lost(peer)
-        for connection in self.host.connections():
-            self._came(connection)
+    def _worked(self, peer: PeerId, address: Multiaddr) -> None:
+        """Remember where a peer was reached."""
+        if self._supervisor.is_ready("known"):
+            known = self._supervisor.value("known")
+            if isinstance(known, KnownPeers):
+                known.worked(peer, address)

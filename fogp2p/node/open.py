@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from fogp2p import __version__
-from fogp2p.addresses import parse_address
+from fogp2p.addresses import Multiaddr, parse_address
+from fogp2p.backup import check_restored
 from fogp2p.config import Config, load_config
 from fogp2p.environment import Environment, real_environment
 from fogp2p.host import Discovery, Host
@@ -21,6 +23,7 @@ from fogp2p.transports.mdns import MdnsConfig, open_mdns
 from fogp2p.transports.peerbook import Bootstrap, open_known_peers
 
 from .node import Node, open_node
+from .parts import Way
 
 __all__ = ["open_peer"]
 
@@ -54,25 +57,20 @@ async def open_peer(
             identity = ephemeral(environment.random)
         else:
             stack.enter_context(hold(paths.lock))
+            check_restored(paths)
             identity = await environment.executor.in_thread(
                 _identity, paths, environment, passphrase
             )
             encrypted = passphrase is not None
-        settings = Libp2pConfig(
-            listen=tuple(parse_address(address) for address in config.network.listen),
-            agent=f"fogp2p/{__version__}",
-            inbound_connections=config.network.max_inbound,
-        )
-        host = await stack.enter_async_context(open_host(identity, settings, environment))
-        discoveries = await _discoveries(stack, host, config, environment, paths)
         node = await stack.enter_async_context(
             open_node(
-                host,
+                _Listening(identity, config, environment).open,
                 identity,
                 config,
                 environment,
-                discoveries=discoveries,
+                discoveries=_ways(identity, config, environment, paths),
                 key_encrypted=encrypted,
+                paths=paths,
             )
         )
         yield node
@@ -85,21 +83,38 @@ def _identity(paths: Paths, environment: Environment, passphrase: str | None) ->
     return keystore.create(passphrase=passphrase)
 
 
-async def _discoveries(
-    stack: AsyncExitStack,
-    host: Host,
-    config: Config,
-    environment: Environment,
-    paths: Paths | None,
-) -> list[Discovery]:
-    """The ways of finding peers that the configuration asks for."""
+class _Listening:
+    """Opens the host, after a failure on the ports it had before: others know those."""
+
+    def __init__(self, identity: Identity, config: Config, environment: Environment) -> None:
+        self._identity = identity
+        self._environment = environment
+        self._settings = Libp2pConfig(
+            listen=tuple(parse_address(address) for address in config.network.listen),
+            agent=f"fogp2p/{__version__}",
+            inbound_connections=config.network.max_inbound,
+        )
+        self._before: tuple[Multiaddr, ...] = ()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Host]:
+        settings = replace(self._settings, listen=self._before or self._settings.listen)
+        self._before = ()  # if it is taken meanwhile, the next try takes what is configured
+        async with open_host(self._identity, settings, self._environment) as host:
+            self._before = host.listening
+            yield host
+
+
+def _ways(
+    identity: Identity, config: Config, environment: Environment, paths: Paths | None
+) -> list[Way | Discovery]:
+    """The ways of finding peers that the configuration asks for. Raises ConfigError."""
     wanted = config.discovery
-    found: list[Discovery] = []
+    found: list[Way | Discovery] = []
     if wanted.bootstrap:
         found.append(Bootstrap([parse_address(address) for address in wanted.bootstrap]))
     if wanted.known_peers and paths is not None:
-        known = open_known_peers(paths.known_peers, environment)
-        found.append(await stack.enter_async_context(known))
+        found.append(Way("known", lambda _: open_known_peers(paths.known_peers, environment)))
     if wanted.mdns:
         service = wanted.mdns_service
         settings = MdnsConfig(
@@ -107,9 +122,13 @@ async def _discoveries(
             port=wanted.mdns_port,
             interfaces=wanted.mdns_interfaces,
         )
-        mdns = open_mdns(host.peer_id, lambda: host.addresses, settings, environment)
-        found.append(await stack.enter_async_context(mdns))
+
+        def mdns(host: Callable[[], Host]) -> AbstractAsyncContextManager[Discovery]:
+            here = host()
+            return open_mdns(identity.peer_id, lambda: here.addresses, settings, environment)
+
+        found.append(Way("mdns", mdns, needs_host=True))
     if wanted.dht != "off":
-        kad = open_kad(host, environment, KadConfig(serve=wanted.dht == "server"))
-        found.append(await stack.enter_async_context(kad))
+        kad = KadConfig(serve=wanted.dht == "server")
+        found.append(Way("dht", lambda host: open_kad(host(), environment, kad), needs_host=True))
     return found

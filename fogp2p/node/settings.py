@@ -13,3 +13,5 @@ RETRY_MOST_S: Final = 300.0
 # A connection that ended is made again after a moment: the peer may just be starting.
 RECONNECT_S: Final = 0.5
 CONNECT_TIMEOUT_S: Final = 20.0
+# A DHT that started again has this long to announce a key again; later it does so by itself.
+PROVIDE_AGAIN_S: Final = 60.0

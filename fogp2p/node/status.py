@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["DiscoveryStatus", "NodeStatus", "PeerStatus", "explain"]
+from fogp2p.schema import named
+from fogp2p.supervisor import GroupStatus, ServiceStatus
+
+from .health import Health, Reason, ServiceCounts
+
+__all__ = ["DiscoveryStatus", "NodeStatus", "PeerStatus", "Peers", "Services", "explain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +38,31 @@ class PeerStatus:
     warnings: tuple[str, ...]
 
 
+@named("peers/1")
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """The connected peers, oldest first."""
+
+    peers: tuple[PeerStatus, ...]
+
+
+@named("services/1")
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of this peer in an order of starting, and their groups, parents first."""
+
+    services: tuple[ServiceStatus, ...]
+    groups: tuple[GroupStatus, ...]
+
+
+@named("status/1")
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
     """One screen's worth. Times in seconds, `started_at` since 1970-01-01 UTC."""
 
     peer_id: str
+    name: str
+    """What it calls itself: peer.name as configured, or two words that follow from its id."""
     version: str
     key_type: str
     key_encrypted: bool | None
@@ -53,6 +78,10 @@ class NodeStatus:
     echo_bytes: int
     why: str
     """Why there are no peers, or fewer than wanted; empty when there is nothing to explain."""
+    health: Health
+    reasons: tuple[Reason, ...]
+    """Why the health is not ok."""
+    services: ServiceCounts
 
 
 def explain(

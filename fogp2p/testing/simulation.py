@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar, TypeVarTuple
 
 import trio
 import trio.testing
 
-from fogp2p.environment import Environment
+from fogp2p.environment import Environment, Worker
 
 from .disk import MemoryDisk
 
@@ -67,6 +68,17 @@ class _Inline:
 
     async def in_process(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         await trio.lowlevel.checkpoint()
+        return function(*args)
+
+    @contextmanager
+    def worker(self, name: str) -> Iterator[Worker]:
+        yield _InlineWorker()
+
+
+class _InlineWorker:
+    async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        with trio.CancelScope(shield=True):
+            await trio.lowlevel.checkpoint()
         return function(*args)
 
 

@@ -1,5 +1,5 @@
 // js-libp2p beside our host, and the other side of tests/interop.
-//   node peer.mjs serve | mdns | client ADDRESS | crowd ADDRESS COUNT | ping ADDRESS | gossip ADDRESS TOPIC
+//   node peer.mjs serve | mdns | client ADDRESS | crowd ADDRESS COUNT | ping ADDRESS | gossip ADDRESS|- TOPIC
 import { createInterface } from 'node:readline'
 import { randomBytes } from 'node:crypto'
 import { createLibp2p } from 'libp2p'
@@ -17,6 +17,8 @@ const ECHO = '/bench/echo/1.0.0'
 const BULK = 100 * 1024 * 1024
 const CHUNK = 256 * 1024
 const CONNECTS = 20
+const PINGS = 20
+const ECHO_BYTES = 20_000_000
 const STREAMS = 300
 const TRIPS = 3000
 const MESSAGES = 60000
@@ -172,19 +174,45 @@ async function crowd (address, count) {
   process.exit(0)
 }
 
-// Everything tests/interop asks of a dialler: identify, ping, and an echo of our bytes.
+// Sends bytes and compares what comes back, both at once; the seconds it took.
+async function echoed (pipe, sent) {
+  const start = now()
+  let got = 0
+  let same = true
+  const reading = (async () => {
+    while (got < sent.byteLength) {
+      const part = await pipe.read()
+      if (part == null) break
+      same = same && Buffer.compare(part, sent.subarray(got, got + part.byteLength)) === 0
+      got += part.byteLength
+    }
+  })()
+  for (let at = 0; at < sent.byteLength; at += CHUNK) await pipe.write(sent.subarray(at, at + CHUNK))
+  await reading
+  return { bulk_bytes: got, bulk_same: same, bulk_seconds: (now() - start) / 1e3 }
+}
+
+// Everything tests/interop asks of a dialler: identify, ping, an echo of our bytes, and of 20 MB.
 async function pingPeer (address) {
   const node = await make()
   const target = multiaddr(address)
   const identified = new Promise((resolve) => node.addEventListener('peer:identify', (event) => resolve(event.detail)))
   const link = await node.dial(target)
-  const milliseconds = await node.services.ping.ping(target)
+  const times = []
+  for (let n = 0; n < PINGS; n++) {
+    const start = now()
+    await node.services.ping.ping(target)
+    times.push(now() - start)
+  }
   const told = await identified
   const pipe = new Pipe(await link.newStream(ECHO))
   await pipe.write(new TextEncoder().encode('from js'))
-  const echoed = new TextDecoder().decode(await pipe.read())
+  const small = new TextDecoder().decode(await pipe.read())
   await pipe.close()
-  say({ ping_ms: milliseconds, agent: told.agentVersion, protocols: told.protocols, echoed })
+  const large = new Pipe(await link.newStream(ECHO))
+  const bulk = await echoed(large, new Uint8Array(randomBytes(ECHO_BYTES)))
+  await large.close()
+  say({ pings: PINGS, ping_ms: percentiles(times)[0], agent: told.agentVersion, protocols: told.protocols, echoed: small, ...bulk })
   await node.stop()
 }
 
@@ -203,8 +231,8 @@ async function gossip (address, topic) {
     if (message.topic === topic) say({ heard: new TextDecoder().decode(message.data), from: message.from?.toString() })
   })
   pubsub.subscribe(topic)
-  await node.dial(multiaddr(address))
-  say({ id: node.peerId.toString() })
+  if (address !== '-') await node.dial(multiaddr(address))
+  say({ id: node.peerId.toString(), address: node.getMultiaddrs()[0].toString() })
   for await (const line of createInterface({ input: process.stdin })) {
     const { recipients } = await pubsub.publish(topic, new TextEncoder().encode(line))
     say({ published: recipients.length })
@@ -219,5 +247,5 @@ else if (what === 'client') await client(address)
 else if (what === 'crowd') await crowd(address, Number(count))
 else if (what === 'ping') await pingPeer(address)
 else if (what === 'gossip') await gossip(address, count)
-else throw new Error('serve | mdns | client ADDRESS | crowd ADDRESS COUNT | ping ADDRESS | gossip ADDRESS TOPIC')
+else throw new Error('serve | mdns | client ADDRESS | crowd ADDRESS COUNT | ping ADDRESS | gossip ADDRESS|- TOPIC')
 process.exit(0)

@@ -5,7 +5,7 @@ bytes and their SHA-256, so that a sender can prove what arrived. Spec: specs/ec
 """
 
 from .client import EchoResult, echo
-from .handler import Counters, install
+from .handler import Counters, install, remove
 from .machine import NAME, OFFER_1_0, OFFER_1_1
 
-__all__ = ["NAME", "OFFER_1_0", "OFFER_1_1", "Counters", "EchoResult", "echo", "install"]
+__all__ = ["NAME", "OFFER_1_0", "OFFER_1_1", "Counters", "EchoResult", "echo", "install", "remove"]

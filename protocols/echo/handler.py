@@ -10,11 +10,11 @@ import trio
 
 from fogp2p.environment import deadline_of
 from fogp2p.host import Host, Stream
-from fogp2p.ids import Version, protocol_id
+from fogp2p.ids import ProtocolId, Version, protocol_id
 
 from .machine import NAME, Echo
 
-__all__ = ["Counters", "install"]
+__all__ = ["Counters", "install", "remove"]
 
 # A stream that says nothing for this long is closed.
 _IDLE_S: Final = 60.0
@@ -28,14 +28,24 @@ class Counters:
     bytes: int = 0
 
 
-def install(host: Host, versions: tuple[Version, ...]) -> Counters:
-    """Serve these versions; the counters tell what was received."""
-    counters = Counters()
+def install(
+    host: Host, versions: tuple[Version, ...], counters: Counters | None = None
+) -> Counters:
+    """Serve these versions; the counters, new or going on, tell what was received."""
+    counters = counters if counters is not None else Counters()
     for version in versions:
-        host.set_handler(
-            protocol_id(f"/{NAME}/{version}.0"), partial(_serve, version=version, counters=counters)
-        )
+        host.set_handler(_protocol(version), partial(_serve, version=version, counters=counters))
     return counters
+
+
+def remove(host: Host, versions: tuple[Version, ...]) -> None:
+    """Serve these versions no longer."""
+    for version in versions:
+        host.remove_handler(_protocol(version))
+
+
+def _protocol(version: Version) -> ProtocolId:
+    return protocol_id(f"/{NAME}/{version}.0")
 
 
 async def _serve(stream: Stream, *, version: Version, counters: Counters) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from fogp2p.ids import Version
 
 from .book import Known, Stage
-from .codes import Code, Kind, Link, Words, parse_code
+from .codes import Code, Kind, Link, Words, parse_code, word_list
 from .errors import CodeError, InviteGone, InviterNotFound, NoSuchInvite, WrongWords
 from .handler import Progress
 from .invites import Invite, Invites, Pending, open_invites
@@ -41,4 +41,5 @@ __all__ = [
     "WrongWords",
     "open_invites",
     "parse_code",
+    "word_list",
 ]

@@ -13,7 +13,7 @@ from fogp2p.errors import LimitExceeded, RemoteProtocolError, StreamReset
 from fogp2p.host import Host, Stream
 from fogp2p.ids import PeerId, ProtocolId
 
-__all__ = ["PING", "install", "ping", "serve_ping"]
+__all__ = ["PING", "install", "ping", "remove", "serve_ping"]
 
 PING: Final = ProtocolId("/ipfs/ping/1.0.0")
 _SIZE: Final = 32
@@ -26,6 +26,11 @@ _MAX_PER_S: Final = 100
 def install(host: Host) -> None:
     """Answer pings on `host`."""
     host.set_handler(PING, serve_ping)
+
+
+def remove(host: Host) -> None:
+    """Answer pings no longer."""
+    host.remove_handler(PING)
 
 
 async def serve_ping(stream: Stream) -> None:

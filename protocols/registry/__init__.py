@@ -9,8 +9,10 @@ from .descriptor import Claim, Descriptor, OwnFacts, role_key
 from .handler import Registry, RegistryEvent, Renewed, Updated, open_registry
 from .machine import Equivocation, Store
 from .search import Found
+from .sequence import OwnSequence
 
 __all__ = [
+    "OwnSequence",
     "PROTOCOL",
     "Alarm",
     "AlarmKind",

@@ -100,17 +100,20 @@ async def open_registry(
     identity: Identity,
     discoveries: Sequence[Discovery],
     environment: Environment,
-    path: Path | None,
+    numbers: OwnSequence | Path | None,
     describe: Callable[[], OwnFacts],
 ) -> AsyncIterator[Registry]:
     """Take part in the registry while the context lasts.
 
     `describe` says what is true of this peer now; it is called every 30 s and after `update`.
-    `path` is the file that keeps our sequence; without it this peer's keys must not outlive it.
+    `numbers`: those of our descriptors, or the file that keeps them. None: they begin anew, and
+    this peer's keys must not outlive this registry.
     Raises LocalProtocolError("registry-own") when the first facts cannot be said.
     """
     async with open_tasks() as nursery:
-        registry = Registry(host, identity, discoveries, environment, path, describe, nursery)
+        if not isinstance(numbers, OwnSequence):
+            numbers = OwnSequence(numbers, environment)
+        registry = Registry(host, identity, discoveries, environment, numbers, describe, nursery)
         await registry.begin()
         host.set_handler(PROTOCOL, registry.serve)
         await nursery.start(registry.watch)
@@ -132,7 +135,7 @@ class Registry:
         identity: Identity,
         discoveries: Sequence[Discovery],
         environment: Environment,
-        path: Path | None,
+        numbers: OwnSequence,
         describe: Callable[[], OwnFacts],
         nursery: trio.Nursery,
     ) -> None:
@@ -143,7 +146,7 @@ class Registry:
         self._environment = environment
         self._describe = describe
         self._nursery = nursery
-        self._sequence = OwnSequence(path, environment)
+        self._sequence = numbers
         self._own: Descriptor | None = None
         self._above = 0
         self._alarms = AlarmBook()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
 
 from fogp2p.environment import Environment, deadline_of, within
 from fogp2p.errors import FogError, LimitExceeded, ProtocolRefused, RemoteProtocolError
-from fogp2p.events import Gap
+from fogp2p.events import EventHub, Gap
 from fogp2p.host import Connected, Direction, Disconnected, Host, Stream
 from fogp2p.identity import Identity, verify
 from fogp2p.ids import PeerId, ProtocolId, Version
@@ -76,6 +76,7 @@ class Versioning:
         self._environment = environment
         self._nursery = nursery
         self._runs: dict[PeerId, _Run] = {}
+        self._hub: EventHub[PeerId] = EventHub()
 
     # --- what others ask -------------------------------------------------------------------------
 
@@ -83,6 +84,10 @@ class Versioning:
         """What was agreed with `peer` on the present connection, or None."""
         run = self._runs.get(peer)
         return run.agreement if run is not None else None
+
+    def agreements(self) -> AbstractContextManager[AsyncIterator[PeerId | Gap]]:
+        """Listen to peers with which something is agreed from now on."""
+        return self._hub.listen()
 
     def hello(self, peer: PeerId) -> Hello | None:
         """What `peer` said of itself, once it has."""
@@ -213,7 +218,7 @@ class Versioning:
             async with stream:
                 await self._converse(stream, run)
         except FogError as exc:
-            self._failed(run, peer, exc)
+            await self._failed(run, peer, exc)
 
     async def serve(self, stream: Stream) -> None:
         """The responder's side: once for each connection."""
@@ -225,7 +230,7 @@ class Versioning:
         try:
             await self._converse(stream, run)
         except FogError as exc:
-            self._failed(run, peer, exc)
+            await self._failed(run, peer, exc)
             raise
 
     async def _converse(self, stream: Stream, run: _Run) -> None:
@@ -261,6 +266,7 @@ class Versioning:
             if isinstance(event, Agreed):
                 run.agreement = event.agreement
                 run.done.set()
+                self._hub.publish(stream.remote_peer)
                 return
             if event == NEED_DATA:
                 data = await stream.read_some()
@@ -269,13 +275,15 @@ class Versioning:
                 else:
                     machine.receive_end()
 
-    def _failed(self, run: _Run, peer: PeerId, exc: FogError) -> None:
+    async def _failed(self, run: _Run, peer: PeerId, exc: FogError) -> None:
         run.why_not = str(exc)
         if isinstance(exc, ProtocolRefused):
             run.why_not = "the peer does not speak /fog/version"
         run.done.set()
         level = logging.WARNING if isinstance(exc, RemoteProtocolError) else logging.INFO
         _LOG.log(level, "versions_not_agreed peer=%s reason=%s", peer.short, run.why_not)
+        if isinstance(exc, RemoteProtocolError) and exc.close_hint == "disconnect":
+            await self._host.disconnect(peer)  # VER-031
 
     def _end_of(self, hello: Hello, name: str, version: Version) -> int:
         """The earlier of both sides' ends of support, 0 for none."""

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,14 +139,3 @@ def test_runs(case: dict[str, Any]) -> None:
         assert verify(keys.peer_id, signed, choice.signature)
     again = encode_hello(first)
     assert again == frames[0]
-
-
-def test_a_reader_without_the_library_agrees() -> None:
-    reader = Path(__file__).with_name("reader_versioning.py")
-    vectors = files("fogp2p.specs").joinpath("versioning/vectors/v1/transcripts.json")
-    done = subprocess.run(
-        [sys.executable, "-I", str(reader), str(vectors)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    count = len(json.loads(vectors.read_text("ascii"))["transcript"])
-    assert done.stdout == f"{count} runs agree\n"

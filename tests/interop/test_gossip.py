@@ -1,16 +1,11 @@
-"""Gossip with libp2p 0.8.1 and with js-libp2p, both ways, signatures verified by both."""
+"""Gossip with libp2p 0.8.1, both ways, signatures verified by both (js and go: test_matrix)."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 import random
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -32,8 +27,6 @@ from fogp2p.protocols.gossip import Gossip, open_gossip
 from fogp2p.transports.libp2p import Libp2pConfig, open_host
 from fogp2p.transports.libp2p.host import LibP2PHost
 
-JS = Path(__file__).resolve().parents[2] / "interop" / "js"
-NODE = JS / "node_modules" / ".bin" / "node"
 T = "/interop/1"
 LOOPBACK = Multiaddr("/ip4/127.0.0.1/tcp/0")
 
@@ -96,51 +89,3 @@ async def test_messages_go_both_ways_with_the_stock_library() -> None:
                 assert isinstance(message, Message)
                 assert (message.data, message.author) == (b"from stock", peer)
         await host.disconnect(peer)
-
-
-@pytest.mark.skipif(
-    not NODE.exists(), reason="js-libp2p is not installed: `make interop` installs it"
-)
-async def test_messages_go_both_ways_with_js() -> None:
-    async with ours() as (host, gossip):
-        process = await trio.lowlevel.open_process(
-            [str(NODE), str(JS / "peer.mjs"), "gossip", str(host.addresses[0]), T],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert process.stdout is not None and process.stdin is not None
-        buffer = b""
-
-        async def until(key: str) -> dict[str, Any]:
-            nonlocal buffer
-            assert process.stdout is not None
-            with trio.fail_after(20):
-                while True:
-                    while b"\n" in buffer:
-                        line, _, buffer = buffer.partition(b"\n")
-                        message: dict[str, Any] = json.loads(line)
-                        if key in message:
-                            return message
-                    part = await process.stdout.receive_some()
-                    assert part, "js ended"
-                    buffer += part
-
-        try:
-            with gossip.subscribe(T) as messages:
-                peer = PeerId.parse((await until("id"))["id"])
-                await subscribed(gossip, peer)
-                await gossip.publish(T, b"from us")
-                assert await until("heard") == {"heard": "from us", "from": str(host.peer_id)}
-                with trio.fail_after(20):
-                    await anext(aiter(messages))  # our own
-                    await trio.sleep(1.5)
-                    await process.stdin.send_all(b"from js\n")
-                    message = await anext(aiter(messages))
-                assert isinstance(message, Message)
-                assert (message.data, message.author) == (b"from js", peer)
-        finally:
-            process.kill()
-            with trio.CancelScope(shield=True), contextlib.suppress(trio.BrokenResourceError):
-                await process.wait()
-                await process.stdin.aclose()
-                await process.stdout.aclose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -35,6 +36,16 @@ def home(tmp_path: Path) -> Iterator[Path]:
     _run(tmp_path, "down")
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home of a peer that the tests leave running."""
+    path = tmp_path_factory.mktemp("kept")
+    started = _run(path, "--json", "up", "-d", *SETTINGS)
+    assert started.returncode == 0, started.stderr
+    yield path
+    _run(path, "down")
+
+
 def test_a_peer_starts_answers_and_stops(home: Path) -> None:
     status = _run(home, "--json", "status")
     answer = json.loads(status.stdout)
@@ -52,20 +63,20 @@ def test_a_peer_starts_answers_and_stops(home: Path) -> None:
 
 
 @pytest.mark.attack(99)
-def test_two_processes_do_not_share_a_directory(home: Path) -> None:
-    second = _run(home, "up", *SETTINGS)
+def test_two_processes_do_not_share_a_directory(kept: Path) -> None:
+    second = _run(kept, "up", *SETTINGS)
     assert second.returncode == 1
     assert "FOG-PROC-001 another fogp2p (pid " in second.stderr and "--home" in second.stderr
 
 
-def test_only_the_owner_reaches_the_socket(home: Path) -> None:
-    path = home / "run" / "api.sock"
+def test_only_the_owner_reaches_the_socket(kept: Path) -> None:
+    path = kept / "run" / "api.sock"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert stat.S_IMODE((home / "data" / "identity").stat().st_mode) == 0o600
+    assert stat.S_IMODE((kept / "data" / "identity").stat().st_mode) == 0o600
 
 
-def test_garbage_on_the_api_socket_harms_nobody(home: Path) -> None:
+def test_garbage_on_the_api_socket_harms_nobody(kept: Path) -> None:
     for garbage in (
         b"\x00" * 100,
         b"GET / HTTP/9.9\r\n\r\n",
@@ -74,13 +85,13 @@ def test_garbage_on_the_api_socket_harms_nobody(home: Path) -> None:
     ):
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(5)
-            client.connect(str(home / "run" / "api.sock"))
+            client.connect(str(kept / "run" / "api.sock"))
             try:
                 client.sendall(garbage)
                 client.recv(1000)
             except (TimeoutError, ConnectionError):
                 continue
-    assert _run(home, "status").returncode == 0
+    assert _run(kept, "status").returncode == 0
 
 
 @pytest.mark.attack(102)
@@ -121,7 +132,7 @@ SETTINGS_VALUES = ("network.listen=/ip4/127.0.0.1/tcp/0", "discovery.mdns=false"
         (("--timeout", "-1", "status"), 2, "Invalid value"),
         (("status",), 3, "FOG-API-002 no peer is running"),
         (("ping", "abc"), 3, "fogp2p up"),
-        (("id",), 1, "FOG-CLI-002"),
+        (("id",), 4, "FOG-CLI-002"),
         (("up", "--set", "network.lisen=x"), 9, "the nearest is network.listen"),
         (("up", "--set", "network.listen=/ip4/192.0.2.77/tcp/0"), 9, "cannot listen"),
         (("config", "check", "--set", "log.level=loud"), 9, "debug, info, warning"),
@@ -158,3 +169,90 @@ def test_configuration_shows_where_each_value_comes_from(tmp_path: Path) -> None
     assert settings["log.level"]["value"] == "debug"
     assert "FROM" in _run(tmp_path, "config", "show", "--origin").stdout
     assert str(tmp_path) in _run(tmp_path, "config", "where").stdout
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_command_that_goes_on_ends_cleanly_by_signal(
+    kept: Path, number: signal.Signals, code: int
+) -> None:
+    line = [sys.executable, "-m", "fogp2p", "--home", str(kept), "--json", "status", "--watch"]
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        # JSON Lines, one each second.
+        for _ in range(2):
+            assert json.loads(process.stdout.readline())["schema"] == "status/1"
+        process.send_signal(number)
+        assert process.wait(20) == code
+        # At most the line break that follows a ^C on a terminal.
+        assert process.stderr.read().strip() == ""
+
+
+def test_a_reader_that_has_gone_is_no_reason_to_complain(kept: Path) -> None:
+    line = [sys.executable, "-m", "fogp2p", "--home", str(kept), "status", "--watch"]
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(20) == 1
+        assert process.stderr.read() == ""
+
+
+def test_colours_are_for_terminals_that_want_them(kept: Path) -> None:
+    import pty
+
+    def on_a_terminal(**variables: str) -> bytes:
+        ours, theirs = pty.openpty()
+        line = [sys.executable, "-m", "fogp2p", "--home", str(kept), "status"]
+        subprocess.run(line, stdout=theirs, env=os.environ | variables, timeout=60, check=True)
+        os.close(theirs)
+        shown = os.read(ours, 65_536)
+        os.close(ours)
+        return shown
+
+    assert b"\x1b[" in on_a_terminal(NO_COLOR="")
+    assert b"\x1b[" not in on_a_terminal(NO_COLOR="1")
+    assert "\x1b" not in _run(kept, "status").stdout
+
+
+def test_the_log_is_followed_through_being_emptied(kept: Path) -> None:
+    log = kept / "state" / "fogp2p.log"
+    log.write_text("2026-11-24T10:39:13Z info    node  connected peer=3kPz6Q\n")
+    line = [sys.executable, "-m", "fogp2p", "--home", str(kept), "--json", "logs", "-f", "-n", "1"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = json.loads(process.stdout.readline())
+        assert first == {
+            "schema": "log/1",
+            "at": "2026-11-24T10:39:13Z",
+            "level": "info",
+            "where": "node",
+            "message": "connected peer=3kPz6Q",
+        }
+        log.write_text("short\n")
+        assert json.loads(process.stdout.readline())["message"] == "short"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+
+
+def test_the_doctor_tells_by_its_exit_code(tmp_path: Path) -> None:
+    assert _run(tmp_path, "up", "-d", *SETTINGS).returncode == 0
+    assert _run(tmp_path, "down").returncode == 0
+    assert _run(tmp_path, "doctor", "keys").returncode == 0
+    (tmp_path / "data" / "identity").chmod(0o644)
+    sick = _run(tmp_path, "doctor", "keys")
+    assert sick.returncode == 1
+    assert f"chmod 600 {tmp_path / 'data' / 'identity'}" in sick.stdout
+    assert "FOG-DOC-010" in sick.stdout and "doctor --fix" in sick.stdout
+    mended = _run(tmp_path, "doctor", "keys", "--fix")
+    assert mended.returncode == 0 and "mended" in mended.stdout
+    (tmp_path / "state").chmod(0o755)
+    assert _run(tmp_path, "doctor", "directories").returncode == 8
+
+
+def test_a_drill_is_not_begun_without_a_yes(kept: Path) -> None:
+    answer = _run(kept, "services", "crash", "no-such-service")
+    assert answer.returncode == 4 and "fogp2p services" in answer.stderr

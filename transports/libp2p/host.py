@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from socket import SO_ACCEPTCONN, SOL_SOCKET
 from typing import Final
 
 import trio
@@ -118,6 +119,7 @@ class LibP2PHost(Host):
         self._counter = 0
         self._inbound_streams = 0
         self._bound: list[tuple[str, int]] = []
+        self._listeners: list[trio.SocketListener] = []
         self._inbound = Inbound(config, self._hub)
         self.set_handler(identify.IDENTIFY, self._serve_identify)
         self.set_handler(identify.PUSH, self._serve_push)
@@ -135,6 +137,21 @@ class LibP2PHost(Host):
             for ip, port in self._bound
             for address in concrete_addresses(ip, port)
         )
+
+    @property
+    def listening(self) -> tuple[Multiaddr, ...]:
+        """What is listened on, as configured, with the ports that were given for 0."""
+        return tuple(
+            parse_address(f"/ip{6 if ':' in ip else 4}/{ip}/tcp/{port}") for ip, port in self._bound
+        )
+
+    async def check(self) -> None:
+        await trio.lowlevel.checkpoint()
+        for listener in self._listeners:
+            # A socket that was closed has no number; one that was shut down accepts nobody.
+            sock = listener.socket
+            if sock.fileno() < 0 or not sock.getsockopt(SOL_SOCKET, SO_ACCEPTCONN):
+                raise TransportError("a listening socket is closed")
 
     def set_handler(self, protocol: ProtocolId, handler: Handler) -> None:
         if protocol in self._handlers:
@@ -230,6 +247,7 @@ class LibP2PHost(Host):
                     f"cannot listen on {address}: {exc.strerror or exc}",
                     hint="is another program using the port? port 0 takes any free one",
                 ) from exc
+            self._listeners += listeners
             for listener in listeners:
                 self._bound.append((ip, int(listener.socket.getsockname()[1])))
             self._nursery.start_soon(

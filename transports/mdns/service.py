@@ -15,7 +15,7 @@ import trio
 
 from fogp2p.addresses import Multiaddr, Scope, scope_of
 from fogp2p.environment import Environment
-from fogp2p.errors import RemoteProtocolError
+from fogp2p.errors import RemoteProtocolError, TransportError
 from fogp2p.events import EventHub, Gap
 from fogp2p.host import Discovery, Sighting
 from fogp2p.ids import PeerId
@@ -31,6 +31,8 @@ _LOG = logging.getLogger(__name__)
 # How often interfaces and our own addresses are looked at again.
 _LOOK_INTERVAL_S = 5.0
 _GOODBYE_S = 0.2
+# Three rounds without a look: it is not looking any more.
+_ASLEEP_S = 3 * _LOOK_INTERVAL_S
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -101,6 +103,7 @@ class _Mdns(Discovery):
         self._hub: EventHub[Sighting] = EventHub()
         self._ports: dict[Interface, _Port] = {}
         self._problem = ""
+        self._looked_at = trio.current_time()
         self.looked = trio.Event()
 
     @property
@@ -132,6 +135,13 @@ class _Mdns(Discovery):
         await trio.lowlevel.checkpoint()
         return ()
 
+    async def check(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if trio.current_time() - self._looked_at > _ASLEEP_S:
+            raise TransportError("it looks at the network interfaces no more")
+        if any(port.socket.fileno() < 0 for port in self._ports.values()):
+            raise TransportError("a multicast socket is closed")
+
     # --- interfaces ------------------------------------------------------------------------------
 
     async def watch(self, nursery: trio.Nursery) -> None:
@@ -149,6 +159,7 @@ class _Mdns(Discovery):
                 for port in self._ports.values():
                     port.machine.announce_soon(trio.current_time())
                     port.wake.set()
+            self._looked_at = trio.current_time()
             self.looked.set()
             await trio.sleep(_LOOK_INTERVAL_S)
 

@@ -18,6 +18,7 @@ from fogp2p.errors import (
     LocalProtocolError,
     ProtocolRefused,
     StreamReset,
+    TransportError,
     Unreachable,
 )
 from fogp2p.events import EventHub, Gap
@@ -111,6 +112,11 @@ class MemoryHost(Host):
 
     def known_addresses(self, peer: PeerId) -> tuple[Multiaddr, ...]:
         return self._known.get(peer, ())
+
+    async def check(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if not self._alive:
+            raise TransportError("this host is gone from the network")
 
     def connections(self) -> tuple[ConnectionInfo, ...]:
         return tuple(connection.info for connection in self._connections.values())

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 import trio
@@ -13,10 +12,24 @@ import trio
 from fogp2p.cli.output import FAILED, Output
 from fogp2p.cli.painter import Painter
 from fogp2p.environment import real_environment
-from fogp2p.testnet import Stage, open_testnet
+from fogp2p.schema import answer, named
+from fogp2p.testnet import Check, Stage, open_testnet
 from fogp2p.testnet.chapters import OLD_VERSIONS, is_old, play
 
-__all__ = ["command"]
+__all__ = ["Demo", "command"]
+
+
+@named("demo/1")
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What the tour showed."""
+
+    peers: int
+    found_by: str
+    note: str
+    checks: tuple[Check, ...]
+    passed: bool
+    took_s: float
 
 
 @click.command("demo")
@@ -31,24 +44,24 @@ def command(ctx: click.Context, peers: int, keep: bool) -> None:
     output: Output = ctx.obj
     directory = Path(tempfile.mkdtemp(prefix="fogp2p-demo-"))
     try:
-        answer = trio.run(_play, output, directory, peers)
+        seen = trio.run(_play, output, directory, peers)
     finally:
         if keep:
             output.say(f"logs and directories are in {directory}")
         else:
             _remove(directory)
     lines = [
-        f"{'ok  ' if check['passed'] else 'FAIL'} {check['what']}: {check['figure']}"
-        for check in answer["checks"]
+        f"{'ok  ' if check.passed else 'FAIL'} {check.what}: {check.figure}"
+        for check in seen.checks
     ]
-    verdict = "everything was seen" if answer["passed"] else "NOT everything was seen"
-    end = f"{verdict} ({answer['took_s']} s)"
-    output.result(answer, ["", "What was verified", *lines, "", end])
-    if not answer["passed"]:
+    verdict = "everything was seen" if seen.passed else "NOT everything was seen"
+    end = f"{verdict} ({seen.took_s} s)"
+    output.result(answer(seen), ["", "What was verified", *lines, "", end])
+    if not seen.passed:
         ctx.exit(FAILED)
 
 
-async def _play(output: Output, directory: Path, count: int) -> dict[str, Any]:
+async def _play(output: Output, directory: Path, count: int) -> Demo:
     painter = Painter(quiet=output.quiet)
     environment = real_environment()
     start = trio.current_time()
@@ -63,15 +76,14 @@ async def _play(output: Output, directory: Path, count: int) -> dict[str, Any]:
         painter.say(f"ready after {trio.current_time() - start:.1f} s")
         stage = Stage(net, painter.say, painter.show)
         await play(stage)
-    return {
-        "schema": "demo/1",
-        "peers": count,
-        "found_by": net.found_by,
-        "note": net.note,
-        "checks": [dataclasses.asdict(check) for check in stage.checks],
-        "passed": all(check.passed for check in stage.checks),
-        "took_s": round(trio.current_time() - start, 1),
-    }
+    return Demo(
+        count,
+        net.found_by,
+        net.note,
+        tuple(stage.checks),
+        all(check.passed for check in stage.checks),
+        round(trio.current_time() - start, 1),
+    )
 
 
 def _remove(directory: Path) -> None:

@@ -6,9 +6,11 @@ import os
 
 import click
 
+from fogp2p.cli.answers import Id
 from fogp2p.cli.output import Output
 from fogp2p.client import NotRunning
 from fogp2p.errors import FogError
+from fogp2p.schema import answer
 
 __all__ = ["command"]
 
@@ -19,10 +21,10 @@ def command(output: Output) -> None:
     """Print this peer's id and, when it runs, the addresses to give to others."""
     try:
         status = output.client().get("status")
-        name, addresses = status["peer_id"], status["addresses"]
+        found = Id(status["peer_id"], True, tuple(status["addresses"]))
     except NotRunning:
-        name, addresses = _from_keystore(output), []
-    output.result({"schema": "id/1", "peer_id": name, "addresses": addresses}, [name, *addresses])
+        found = Id(_from_keystore(output), False, ())
+    output.result(answer(found), [found.peer_id, *found.addresses])
 
 
 def _from_keystore(output: Output) -> str:

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from fogp2p.cli.output import Output, duration, table
+from fogp2p.cli.output import Output, duration, limit_option, printable, table, watch_option
 
 __all__ = ["command"]
 
 
 @click.command("peers")
+@watch_option
+@limit_option
 @click.pass_obj
-def command(output: Output) -> None:
+def command(output: Output, watch: bool, limit: int | None) -> None:
     """List the connected peers with what was agreed."""
-    answer = output.client().get("peers")
+    client = output.client()
+
+    def show() -> None:
+        answer = client.get("peers")
+        left_out = len(answer["peers"][limit:]) if limit is not None else 0
+        answer["peers"] = answer["peers"][:limit]
+        output.result(answer, _lines(answer["peers"]))
+        if left_out:
+            output.say(f"and {left_out} more")
+
+    output.repeat(show, watch=watch)
+
+
+def _lines(peers: list[dict[str, Any]]) -> list[str]:
+    if not peers:
+        return ["no peers; `fogp2p status` says why"]
     rows = [
         [
             peer["peer_id"],
@@ -24,13 +43,13 @@ def command(output: Output) -> None:
             peer["software"] or peer["agent"] or "-",
             peer["address"],
         ]
-        for peer in answer["peers"]
+        for peer in peers
     ]
     head = ["PEER", "DIALLED", "SINCE", "AGREED", "SOFTWARE", "ADDRESS"]
     notes = [
-        f"! {peer['peer_id']}: {warning}"
-        for peer in answer["peers"]
+        line
+        for peer in peers
         for warning in peer["warnings"]
+        for line in printable(f"! {peer['peer_id']}: {warning}")
     ]
-    lines = [*table(head, rows), *notes] if rows else ["no peers; `fogp2p status` says why"]
-    output.result(answer, lines)
+    return [*table(head, rows), *notes]

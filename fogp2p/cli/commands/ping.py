@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from typing import Final
 
 import click
 
@@ -10,6 +11,9 @@ from fogp2p.cli.output import Output
 from fogp2p.cli.peer import find_peer
 
 __all__ = ["command"]
+
+# The peer waits for nobody longer.
+_MOST_S: Final = 60.0
 
 
 @click.command("ping")
@@ -20,7 +24,9 @@ def command(output: Output, peer: str, count: int) -> None:
     """Measure the round trip to PEER: a peer id, or its last characters if it is connected."""
     client = output.client()
     name = find_peer(client, peer)
-    answer = client.post(f"peers/{name}/ping", {"count": count, "timeout_s": output.timeout_s})
+    answer = client.post(
+        f"peers/{name}/ping", {"count": count, "timeout_s": min(output.timeout_s, _MOST_S)}
+    )
     times = [1000 * each for each in answer["round_trips_s"]]
     output.result(
         answer,

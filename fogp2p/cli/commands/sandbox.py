@@ -9,15 +9,16 @@ from typing import Any
 import click
 import trio
 
+from fogp2p.cli.answers import SandboxRun, SandboxWalls, Wall
+from fogp2p.cli.exits import JOB_FAILED
 from fogp2p.cli.output import Output, is_terminal, printable, table
 from fogp2p.environment import real_environment
 from fogp2p.errors import LocalProtocolError
 from fogp2p.limits import MIB
 from fogp2p.sandbox import Job, Kind, Limits, Result, Sandbox, SandboxConfig, open_sandbox
+from fogp2p.schema import answer
 
 __all__ = ["command"]
-
-_JOB_FAILED = 10
 
 
 @click.group("sandbox")
@@ -52,28 +53,27 @@ def run(
     job = _job(target, arguments, limits, strict=strict)
     result: Result = trio.run(_attempt, output, job)
     usage = result.usage
-    answer: dict[str, Any] = {
-        "schema": "sandbox-run/1",
-        "ending": result.ending.value,
-        "exit_code": result.exit_code,
-        "value": result.json() if job.kind is Kind.PY_FUNC else None,
-        "message": result.message,
-        "stdout": result.stdout.decode("utf-8", "replace"),
-        "stderr": result.stderr.decode("utf-8", "replace"),
-        "dropped_bytes": result.dropped,
-        "fuel": usage.fuel,
-        "wall_s": round(usage.wall_s, 6),
-        "runtime": result.runtime,
-    }
-    lines = [*printable(answer["stdout"]), *printable(answer["stderr"]), *printable(result.message)]
+    ran = SandboxRun(
+        ending=result.ending.value,
+        exit_code=result.exit_code,
+        value=result.json() if job.kind is Kind.PY_FUNC else None,
+        message=result.message,
+        stdout=result.stdout.decode("utf-8", "replace"),
+        stderr=result.stderr.decode("utf-8", "replace"),
+        dropped_bytes=result.dropped,
+        fuel=usage.fuel,
+        wall_s=round(usage.wall_s, 6),
+        runtime=result.runtime,
+    )
+    lines = [*printable(ran.stdout), *printable(ran.stderr), *printable(ran.message)]
     if job.kind is Kind.PY_FUNC and result.value:
-        lines.append(json.dumps(answer["value"]))
+        lines.append(json.dumps(ran.value))
     else:
         lines += printable(result.value)
-    output.result(answer, lines)
+    output.result(answer(ran), lines)
     output.say(f"{result.ending.value}: {usage.fuel:,} fuel, {usage.wall_s * 1000:.1f} ms")
     if not result.succeeded:
-        ctx.exit(_JOB_FAILED)
+        ctx.exit(JOB_FAILED)
 
 
 @command.command("walls")
@@ -82,12 +82,8 @@ def walls(output: Output) -> None:
     """Show which walls stand round a job on this machine, and why others do not."""
     box: Sandbox = trio.run(_attempt, output, None)
     rows = [[name, "no: " + why if why else "stands"] for name, why in sorted(box.walls.items())]
-    answer = {
-        "schema": "sandbox-walls/1",
-        "runtime": box.runtime,
-        "walls": {name: {"stands": not why, "why": why} for name, why in box.walls.items()},
-    }
-    output.result(answer, table(["WALL", "STATE"], rows))
+    found = SandboxWalls(box.runtime, {name: Wall(not why, why) for name, why in box.walls.items()})
+    output.result(answer(found), table(["WALL", "STATE"], rows))
 
 
 async def _attempt(output: Output, job: Job | None) -> Any:

@@ -2,40 +2,94 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from fogp2p.cli.output import Output, duration
+from fogp2p.cli.output import Output, duration, printable, watch_option
 
 __all__ = ["command"]
 
 
 @click.command("status")
+@watch_option
 @click.pass_obj
-def command(output: Output) -> None:
+def command(output: Output, watch: bool) -> None:
     """Show what the running peer does, and why it does nothing."""
-    answer = output.client().get("status")
-    output.result(answer, lines(answer))
+    client = output.client()
+
+    def show() -> None:
+        answer = client.get("status")
+        output.result(answer, lines(answer, output))
+
+    output.repeat(show, watch=watch)
 
 
-def lines(status: dict[str, Any]) -> list[str]:
-    """One screen."""
-    connected, wanted = status["peers_connected"], status["peers_wanted"]
-    shown = [
-        f"{status['peer_id']}  up {duration(status['uptime_s'])}",
-        f"peers    {connected} connected, {status['peers_agreed']} agreed on versions, "
-        f"{wanted} wanted",
-    ]
-    if status["why"]:
-        shown.append(f"why      {status['why']}")
+def lines(status: dict[str, Any], output: Output) -> list[str]:
+    """One screen: a line for each subsystem, with its reason and what to type below it."""
+    reasons = _reasons(status)
+    shown = [_header(status, len(reasons), output)]
+    for subject, line in _subsystems(status):
+        shown.append(f"{subject:<8} {line}")
+        shown += _why(reasons, {subject}, output)
+    # Of a subsystem without a line of its own.
+    shown += _why(reasons, {each["subject"] for each in reasons}, output)
+    return shown
+
+
+def _header(status: dict[str, Any], warnings: int, output: Output) -> str:
+    health = status.get("health", "")
+    if health and health != "ok":
+        health = output.paint(f"! {health}", "red" if health == "failing" else "yellow")
+    elif warnings:
+        health = output.paint(f"! {warnings} to look at", "yellow")
+    else:
+        health = output.paint("all well", "green")
+    return f"{status['peer_id']}  up {duration(status['uptime_s'])}  {health}"
+
+
+def _subsystems(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if "services" in status:
+        parts = status["services"]
+        yield "parts", f"{parts['ready']} of {parts['total']} ready, {parts['restarts']} restarts"
+    yield (
+        "peers",
+        f"{status['peers_connected']} connected, {status['peers_agreed']} agreed on versions, "
+        f"{status['peers_wanted']} wanted",
+    )
     for each in status["discovery"]:
         problem = f"  ! {each['problem']}" if each["problem"] else ""
-        shown.append(f"{each['source']:<8} {each['seen']} sightings{problem}")
-    shown += [f"listen   {address}" for address in status["addresses"]] or ["listen   nowhere"]
-    received = f"{status['echo_messages']} messages, {status['echo_bytes']} bytes received"
-    shown.append(f"echo     {received}")
-    shown.append(f"keys     {status['key_type']}, {_protection(status['key_encrypted'])}")
+        yield each["source"], f"{each['seen']} sightings{problem}"
+    for address in status["addresses"] or ["nowhere"]:
+        yield "listen", address
+    yield (
+        "echo",
+        f"{status['echo_messages']} messages, {status['echo_bytes']} bytes received",
+    )
+    yield "keys", f"{status['key_type']}, {_protection(status['key_encrypted'])}"
+
+
+def _reasons(status: dict[str, Any]) -> list[dict[str, str]]:
+    """What is not well, and why there are no peers."""
+    found = list(status.get("reasons", ()))
+    if status["why"] and not any(each["subject"] == "peers" for each in found):
+        hint = "fogp2p doctor" if status["discovery"] else "fogp2p config show"
+        found.append({"subject": "peers", "happened": status["why"], "hint": hint})
+    return found
+
+
+def _why(reasons: list[dict[str, str]], subjects: set[str], output: Output) -> list[str]:
+    """The reasons of these subjects, taken out of `reasons`."""
+    found = [each for each in reasons if each["subject"] in subjects]
+    reasons[:] = [each for each in reasons if each["subject"] not in subjects]
+    shown = []
+    for each in found:
+        # A reason may quote a peer.
+        what = " ".join(printable(each["happened"]))
+        shown.append(output.paint(f"         why: {what}", "yellow"))
+        if each["hint"]:
+            shown.append(f"         try: {each['hint']}")
     return shown
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 import trio
 
+from fogp2p.cli import answers
 from fogp2p.cli.output import Output, table
 from fogp2p.environment import real_environment
+from fogp2p.schema import answer
 from fogp2p.testnet import open_testnet
 
 __all__ = ["command"]
@@ -33,16 +35,14 @@ async def _run(output: Output, directory: Path, count: int) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         output.say(f"starting {count} peers ...")
         async with open_testnet(directory, real_environment(), count, say=output.say) as net:
-            answer = {
-                "schema": "testnet/1",
-                "found_by": net.found_by,
-                "peers": [
-                    {"name": p.name, "peer_id": p.peer_id, "home": str(p.home), "pid": p.pid}
-                    for p in net.peers
-                ],
-            }
+            found = answers.Testnet(
+                net.found_by,
+                tuple(
+                    answers.TestnetPeer(p.name, p.peer_id, str(p.home), p.pid) for p in net.peers
+                ),
+            )
             rows = [[p.name, p.peer_id, f"fogp2p --home {p.home} status"] for p in net.peers]
-            output.result(answer, table(["NAME", "PEER", "LOOK AT IT"], rows))
+            output.result(answer(found), table(["NAME", "PEER", "LOOK AT IT"], rows))
             output.say("Ctrl+C stops them.")
             await anext(aiter(signals))
     output.say("stopped")

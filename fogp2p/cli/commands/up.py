@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
+from pathlib import Path
 
 import click
 import trio
 
 from fogp2p import __version__
 from fogp2p.api import serve_api
+from fogp2p.api.service import api_service
 from fogp2p.cli.logs import start_logging
 from fogp2p.cli.output import Output
 from fogp2p.cli.settings import load, set_option
 from fogp2p.config import Loaded
+from fogp2p.environment import real_environment
 from fogp2p.node import Node, open_peer
 from fogp2p.paths import Paths
 from fogp2p.process import harden
+from fogp2p.schema import answer
+from fogp2p.systemd import Notifier
 from fogp2p.tasks import open_tasks
 
 __all__ = ["command"]
+
+# A passphrase is a line that somebody typed.
+_MAX_CREDENTIAL_BYTES = 4_096
 
 
 @click.command("up")
@@ -33,31 +42,64 @@ def command(output: Output, detach: bool, ready_fd: int | None, settings: tuple[
     if detach:
         from fogp2p.cli.background import start_in_background
 
-        answer = start_in_background(output, settings)
-        output.result(answer, [f"{answer['peer_id']} runs in the background, pid {answer['pid']}"])
+        up = start_in_background(output, settings)
+        lines = [
+            f"{up.peer_id} runs in the background, pid {up.pid}",
+            "its log: fogp2p logs -f    stop it: fogp2p down",
+        ]
+        output.result(answer(up), lines)
         return
     missing = harden()
-    passphrase = os.environ.pop("FOGP2P_PASSPHRASE", None)
+    passphrase = _passphrase()
     start_logging(loaded.config.log.level)
     for problem in missing:
         output.say(f"! {problem}")
-    trio.run(_run, output, output.paths, loaded, passphrase, ready_fd)
+    trio.run(_run, output, output.paths, loaded, passphrase, ready_fd, settings)
+
+
+def _passphrase() -> str | None:
+    """From the environment, or from a credential that systemd hands over in a file."""
+    given = os.environ.pop("FOGP2P_PASSPHRASE", None)
+    folder = os.environ.pop("CREDENTIALS_DIRECTORY", "")
+    if given is not None or not folder:
+        return given
+    credential = Path(folder) / "fogp2p.passphrase"
+    data = real_environment().disk.read(credential, max_bytes=_MAX_CREDENTIAL_BYTES)
+    return data.decode("utf-8").rstrip("\n") if data is not None else None
 
 
 async def _run(
-    output: Output, paths: Paths, loaded: Loaded, passphrase: str | None, ready_fd: int | None
+    output: Output,
+    paths: Paths,
+    loaded: Loaded,
+    passphrase: str | None,
+    ready_fd: int | None,
+    flags: tuple[str, ...],
 ) -> None:
     new = not paths.keystore.exists()
     started = trio.current_time()
+    manager = Notifier(os.environ)
     async with (
         open_peer(paths, config=loaded.config, passphrase=passphrase) as node,
         open_tasks() as signals,
     ):
         signals.start_soon(_stop_on_signal, node)
-        async with open_tasks() as serving:  # ends by itself, its last answers sent
-            await serving.start(serve_api, node, loaded, paths.socket)
-            _greet(output, node, paths, new, trio.current_time() - started)
-            _tell_ready(ready_fd, node)
+        serve = partial(
+            serve_api,
+            node,
+            loaded,
+            paths.socket,
+            paths=paths,
+            environ=dict(os.environ),
+            flags=flags,
+        )
+        api = await node.add_service(api_service(serve, node.stopping, paths.socket))
+        _greet(output, node, paths, new, trio.current_time() - started, api.url)
+        _tell_ready(ready_fd, node)
+        manager.ready(f"{node.rooms.name} {node.peer_id}")
+        signals.start_soon(manager.feed_watchdog)
+        await node.stopping.wait()
+        manager.stopping()
         signals.cancel_scope.cancel()
     output.say("stopped")
 
@@ -74,15 +116,15 @@ async def _stop_on_signal(node: Node) -> None:
             node.stop()
 
 
-def _greet(output: Output, node: Node, paths: Paths, new: bool, took_s: float) -> None:
+def _greet(output: Output, node: Node, paths: Paths, new: bool, took_s: float, url: str) -> None:
     status = node.status()
     output.say(f"fogp2p {__version__}{'  new peer' if new else ''}")
-    output.say(f"  you        {node.peer_id}")
+    output.say(f"  you        {status.name}  {node.peer_id}")
     locked = "with a passphrase" if status.key_encrypted else "NOT encrypted; see FOGP2P_PASSPHRASE"
     output.say(f"  keys       {paths.keystore} (0600, {locked})")
     for address in status.addresses:
         output.say(f"  listening  {address}")
     for each in status.discovery:
         output.say(f"  {each.source:<10} {each.problem or 'on'}")
-    output.say(f"  api        unix:{paths.socket}")
+    output.say(f"  api        unix:{paths.socket}{f'  {url}' if url else ''}")
     output.say(f"ready in {took_s:.1f} s. Ctrl+C stops it; `fogp2p status` shows what it does.")

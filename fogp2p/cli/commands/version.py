@@ -7,7 +7,9 @@ import platform
 import click
 
 from fogp2p import __version__
+from fogp2p.cli.answers import Version
 from fogp2p.cli.output import Output
+from fogp2p.schema import answer
 
 __all__ = ["command"]
 
@@ -16,8 +18,5 @@ __all__ = ["command"]
 @click.pass_obj
 def command(output: Output) -> None:
     """Print the version."""
-    python = platform.python_version()
-    output.result(
-        {"schema": "version/1", "fogp2p": __version__, "python": python},
-        [f"fogp2p {__version__} (Python {python})"],
-    )
+    found = Version(__version__, platform.python_version())
+    output.result(answer(found), [f"fogp2p {found.fogp2p} (Python {found.python})"])

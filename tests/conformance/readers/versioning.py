@@ -1,11 +1,7 @@
-"""specs/versioning written again from its text, sharing nothing with the library.
-
-Reads transcripts.json: computes each choice, checks each signature, exits 1 for any difference.
-"""
+"""specs/versioning: the choice of each run, and the signatures under it."""
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 import base58
@@ -38,8 +34,8 @@ def choice(one: dict, other: dict) -> list | None:
     return [max(common), agreed]
 
 
-def main(path: str) -> None:
-    runs = json.loads(Path(path).read_text("ascii"))["transcript"]
+def check(folder: Path) -> int:
+    runs = json.loads((folder / "transcripts.json").read_text("ascii"))["transcript"]
     for run in runs:
         frames = [frame(line) for line in run["frames"]]
         hellos = [cbor2.loads(data) for data in frames[:2]]
@@ -60,9 +56,4 @@ def main(path: str) -> None:
             key = SigningKey(bytes.fromhex(run[role]["secret"])).verify_key
             assert peers[role == "responder"] == bytes.fromhex("002408011220") + bytes(key)
             key.verify(signed, said[3])
-    assert not any(name.startswith("fogp2p") for name in sys.modules)
-    sys.stdout.write(f"{len(runs)} runs agree\n")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
+    return len(runs)

@@ -1,0 +1,46 @@
+"""Which binding sentences no check can reach from outside, and why.
+
+Every sentence with MUST of specs/ is either cited by a check or stands here; a test holds the
+table to the texts. An entry is an anchor, or the three letters of a whole specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+__all__ = ["NOT_ON_THE_WIRE", "reason_for"]
+
+NOT_ON_THE_WIRE: Final[Mapping[str, str]] = {
+    # --- specifications that no protocol of a running peer speaks with strangers
+    "BTC": "spoken over Bluetooth LE and other links, not on a stream; its vectors check it",
+    "BOK": "about a file of the peer's own",
+    "IDN": "about the keystore, a file of the peer's own",
+    "LOT": "a computation, not a conversation: its vectors check it",
+    "MIX": "no peer serves the mix protocol on a stream yet; its vectors check the packets",
+    "SBX": "about processes inside the peer",
+    # --- Noise as BitChat uses it: of this, a libp2p connection shows only the handshake
+    "NOI-001": "the vectors check it; that a libp2p handshake succeeds shows it for XX",
+    "NOI-002": "libp2p's prologue is empty, which looks the same as none",
+    "NOI-003": "a connection that succeeds shows it",
+    "NOI-006": "the two bytes of length on the wire cannot say more than 65,535",
+    "NOI-010": "a connection that carries many messages shows it; 2^64 of them cannot be sent",
+    "NOI-012": "a TCP connection is an ordered transport",
+    "NOI-013": "libp2p never rekeys",
+    "NOI-014": "libp2p uses no one-way pattern",
+    "NOI-015": "about keys inside the peer",
+    # --- single sentences
+    "ECH-011": "binds the sender, and the peer under test is the receiver",
+    "GOS-010": "a backoff's cap shows after an hour; what is stored shows nowhere",
+    "GOS-012": "a broken promise changes a score, which is not told to anybody",
+    "GOS-020": "how much waits for a slow peer is inside the peer",
+    "GOS-021": "what is freed is inside the peer",
+    "KAD-005": "a record's 48 hours take 48 hours",
+    "KAD-010": "this program's address is as near as it is; it cannot come from elsewhere",
+    "KAD-020": "about the lookups of the peer itself",
+}
+
+
+def reason_for(anchor: str) -> str:
+    """Why no check can reach the sentence; empty when there is no such reason."""
+    return NOT_ON_THE_WIRE.get(anchor) or NOT_ON_THE_WIRE.get(anchor[:3], "")

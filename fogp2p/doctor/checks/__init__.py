@@ -1,0 +1,1 @@
+"""What the doctor looks at. Each check takes the context and yields its findings."""

@@ -1,0 +1,92 @@
+"""Named places where a test ends the process, to see what is on disk afterwards.
+
+Nothing arms them from outside: there is no variable, no option and no file. A test starts a child
+that calls `arm` itself before it runs the code under test. Whoever can call a function in this
+process needs no kill point to end it. Unarmed, a call costs one comparison with None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+__all__ = ["KILLPOINTS", "arm", "killpoint"]
+
+KILLPOINTS: Final[Mapping[str, str]] = {
+    "store.open.locked": "the lock is held, no file is open",
+    "store.open.connected": "the file is open, nothing is read",
+    "store.open.checked": "an old file passed its checks",
+    "store.open.ready": "everything is checked and migrated, nobody has the store yet",
+    "store.migrate.begin": "the migration's transaction has begun",
+    "store.migrate.copied": "the copy from before the migration is whole under a passing name",
+    "store.migrate.kept": "that copy has its final name",
+    "store.migrate.statement": "one statement of a migration has run",
+    "store.migrate.commit.before": "all migrations have run",
+    "store.migrate.commit.after": "they are durable",
+    "store.write.before": "a write was taken from the queue",
+    "store.write.after": "it has changed pages in memory",
+    "store.write.undone": "one write of the group failed and was undone",
+    "store.commit.before": "the whole group is applied",
+    "store.commit.after": "it is durable, nobody knows",
+    "store.mark.after": "the mark says so",
+    "store.ack.before": "the answers are about to be given",
+    "store.ack.after": "they are given",
+    "store.checkpoint.before": "the log is long enough to be moved into the file",
+    "store.checkpoint.after": "it was moved",
+    "store.close.before": "nobody writes any more",
+    "store.close.checkpointed": "the log was moved into the file",
+    "store.close.after": "the file is closed, the lock held",
+    "journal.append.before": "nothing is read for the entry",
+    "journal.evicted": "old entries made room",
+    "journal.inserted": "the entry stands, the totals do not count it",
+    "journal.counted": "the totals count it",
+    "journal.done": "an entry is marked done",
+    "journal.trimmed": "entries were removed",
+    "outbox.publish.before": "an acknowledged entry is about to be published",
+    "outbox.publish.after": "it is published, the store does not know",
+    "outbox.done.after": "the store knows durably",
+    "backup.copied": "the copy of the store is whole under a passing name",
+    "backup.written": "the backup is whole under a passing name",
+    "backup.done": "it has its final name",
+    "restore.unpacked": "the parts are whole under passing names",
+    "restore.checked": "and they are what they should be",
+    "restore.marked": "the mark of an unfinished restore is set",
+    "restore.aside": "one old file has its second name",
+    "restore.placed": "one new file is in its place",
+    "restore.done": "all are, and the mark is gone",
+}
+"""Every name -> what is true there."""
+
+_armed: Callable[[str], None] | None = None
+
+
+def killpoint(name: str) -> None:
+    """Here a test may end the process."""
+    if _armed is not None:
+        _armed(name)
+
+
+@contextmanager
+def arm(name: str, action: Callable[[], None], *, skip: int = 0) -> Iterator[None]:
+    """For tests: do `action` at the place, after passing it `skip` times.
+
+    KeyError for a name that is not in `KILLPOINTS`; also when a place that is not there is passed.
+    """
+    global _armed
+    KILLPOINTS[name]
+    left = skip
+
+    def passed(here: str) -> None:
+        nonlocal left
+        KILLPOINTS[here]
+        if here == name:
+            left -= 1
+            if left < 0:
+                action()
+
+    _armed = passed
+    try:
+        yield
+    finally:
+        _armed = None
