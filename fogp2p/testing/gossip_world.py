@@ -38,8 +38,8 @@ class Outcome:
 
     A pair is a message and an honest peer that should hear of it. `delivered` is the share of pairs
     that were reached at all, `in_time` within six seconds, `early` within six seconds of those that
-    were published in the first ten heartbeats of the attack. Delays in seconds. `settled_s`: since
-    when, after the beginning, all pairs took less than a second; None when never.
+    were published in the first ten heartbeats of the attack. Delays in seconds. `settled_s`: after
+    which ten seconds of the attack 99 % of the pairs took less than a second; None when never.
     `sybils_in_mesh`: their share of all meshes at the end.
     """
 
@@ -262,9 +262,6 @@ def _outcome(world: _World, name: str, start: float) -> Outcome:
                 lost += heard is None
     delays = sorted(delay for _, delay in pairs)
     early = [delay for at, delay in pairs if at < start + HEARTBEATS]
-    slow = [at for at, delay in pairs if delay >= 1.0]
-    settled = max(slow) - start if slow else 0.0
-    last = max(at for at, _ in pairs)
     members = [peer for router in world.routers.values() for peer in router.mesh[TOPIC]]
     return Outcome(
         name=name,
@@ -276,6 +273,16 @@ def _outcome(world: _World, name: str, start: float) -> Outcome:
         early=sum(delay <= DEADLINE_S for delay in early) / len(early),
         p50_s=delays[len(delays) // 2],
         p99_s=delays[int(len(delays) * 0.99)],
-        settled_s=None if slow and max(slow) >= last else settled,
+        settled_s=_settled(pairs, start),
         sybils_in_mesh=sum(peer in world.sybils for peer in members) / max(1, len(members)),
     )
+
+
+def _settled(pairs: list[tuple[float, float]], start: float) -> float | None:
+    windows: dict[int, list[bool]] = defaultdict(list)
+    for at, delay in pairs:
+        windows[int((at - start) / HEARTBEATS)].append(delay < 1.0)
+    slow = [n for n, quick in windows.items() if sum(quick) < 0.99 * len(quick)]
+    if not slow:
+        return 0.0
+    return None if max(slow) == max(windows) else (max(slow) + 1.0) * HEARTBEATS

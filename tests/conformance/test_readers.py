@@ -75,6 +75,7 @@ CHANGES: dict[str, tuple[str, Callable[[Any], None]]] = {
     "codec": ("messages.json", lambda d: d["valid"].append({"name": "x", "encoded": "1800"})),
     "echo": ("streams.json", _in("valid", 3, "answered")),
     "framing": ("frames.json", _in("valid", 1, "stream")),
+    "gossip": ("messages.json", _in("valid", 0, "encoded")),
     "lottery": ("draws.json", _in("valid", 1, "seed")),
     "mix": ("packets.json", _packet),
     "noise": ("cacophony.json", _message),

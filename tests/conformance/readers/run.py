@@ -9,9 +9,8 @@ import importlib
 import sys
 from pathlib import Path
 
-READERS = ("bitchat", "codec", "echo", "framing", "lottery", "mix", "noise", "versioning")
+READERS = ("bitchat", "codec", "echo", "framing", "gossip", "lottery", "mix", "noise", "versioning")
 WITHOUT_VECTORS = {
-    "gossip": "the messages are those of libp2p/specs pubsub, which publishes no vectors",
     "identity": "a file of one peer's own, sealed with its passphrase: no other program reads it",
     "kad": "the messages are those of libp2p/specs kad-dht, which publishes no vectors",
     "peerbook": "a file of one peer's own: no other program reads it",
