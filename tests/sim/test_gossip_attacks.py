@@ -14,10 +14,10 @@ from fogp2p.testing.gossip_world import ATTACKS, attack
 MARGINS = {
     "none": (1.0, 1.0),
     "eclipse": (0.995, 0.99),
-    "cold boot": (0.99, 0.97),
-    "covert flash": (0.99, 0.98),
-    "attack at dawn": (0.99, 0.98),
-    "censor": (0.99, 0.98),
+    "cold boot": (0.995, 0.99),
+    "covert flash": (0.995, 0.99),
+    "attack at dawn": (0.995, 0.99),
+    "censor": (0.995, 0.99),
 }
 
 
