@@ -17,6 +17,7 @@ from fogp2p.node import NodeStatus, PeerStatus
 from fogp2p.paths import Paths
 from fogp2p.protocols.blob import Blobs
 from fogp2p.protocols.echo import EchoResult
+from fogp2p.protocols.gossip import GossipStats
 from fogp2p.protocols.invite import Invites
 from fogp2p.protocols.log import Logs
 from fogp2p.protocols.registry import Registry
@@ -61,6 +62,8 @@ class ApiNode(Protocol):
     def services(self) -> tuple[ServiceStatus, ...]: ...
 
     def service_groups(self) -> tuple[GroupStatus, ...]: ...
+
+    def gossip_stats(self) -> GossipStats | None: ...
 
     @property
     def invites(self) -> Invites: ...
