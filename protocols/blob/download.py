@@ -23,6 +23,7 @@ from fogp2p.tasks import open_tasks
 
 from .config import (
     CHUNK_BYTES,
+    HAVE_AGAIN_S,
     LOOK_AGAIN_S,
     MAX_MANIFEST_BYTES,
     MAX_REPLY_BYTES,
@@ -220,7 +221,7 @@ class Download:
             if asked:
                 await self._take(nursery, peer, asked.popleft(), await source.hear())
                 continue
-            with trio.move_on_after(LOOK_AGAIN_S) as waiting:
+            with trio.move_on_after(HAVE_AGAIN_S) as waiting:
                 await self._change()
             if waiting.cancelled_caught:  # it may be fetching the same blob itself
                 body = await source.want(Request("have", self.cid))
