@@ -18,6 +18,7 @@ from fogp2p.cli.output import Output
 from fogp2p.cli.settings import load, set_option
 from fogp2p.config import Loaded
 from fogp2p.environment import real_environment
+from fogp2p.errors import KeystoreError
 from fogp2p.node import Node, open_peer
 from fogp2p.paths import Paths
 from fogp2p.process import harden
@@ -65,7 +66,10 @@ def _passphrase() -> str | None:
         return given
     credential = Path(folder) / "fogp2p.passphrase"
     data = real_environment().disk.read(credential, max_bytes=_MAX_CREDENTIAL_BYTES)
-    return data.decode("utf-8").rstrip("\n") if data is not None else None
+    try:
+        return data.decode("utf-8").rstrip("\n") if data is not None else None
+    except UnicodeDecodeError as exc:
+        raise KeystoreError(f"{credential} is not UTF-8", hint="encrypt it again") from exc
 
 
 async def _run(
