@@ -55,7 +55,7 @@ interop: $(VENV)/.fogp2p-dev  ## build js- and go-libp2p peers, talk to them, wr
 		$(BIN)/python interop/results.py build/interop.xml > build/RESULTS.md || status=1; \
 		mv build/RESULTS.md interop/RESULTS.md; exit $$status
 
-BENCH ?= $(sort wire $(filter-out report,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))))
+BENCH ?= $(sort wire $(filter-out report gossip_load,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))))
 bench: $(VENV)/.fogp2p-dev  ## all figures, into benchmarks/results (about a quarter of an hour)
 	@set -e; for name in $(BENCH); do echo "benchmarks.$$name"; \
 		$(BIN)/python -m benchmarks.$$name > benchmarks/results/$$name.json.new; \

@@ -11,6 +11,7 @@ import trio
 from fogp2p.tasks import open_tasks
 
 from .peers import LocalPeer
+from .repair import Repair
 from .stage import Chapter, Stage
 
 __all__ = ["CHAPTERS", "OLD_VERSIONS", "is_old", "play"]
@@ -177,7 +178,7 @@ class Crash:
         )
 
 
-CHAPTERS: Final[tuple[Chapter, ...]] = (Meet(), Versions(), Talk(), Crash())
+CHAPTERS: Final[tuple[Chapter, ...]] = (Meet(), Versions(), Talk(), Repair(), Crash())
 
 
 async def _received(stage: Stage) -> tuple[int, int]:

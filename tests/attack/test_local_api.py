@@ -273,6 +273,10 @@ async def test_a_login_code_is_good_for_a_minute_and_sessions_can_be_ended(
     await trio.sleep(61)
     query = f"code={made.json['code']}".encode()
     assert (await ask(doors.tcp, "GET", "/login", host=HOST, query=query)).status == 403
+    person = [("sec-fetch-mode", "navigate")]  # who is told by the page instead
+    sent = await ask(doors.tcp, "GET", "/login", host=HOST, query=query, headers=person)
+    assert (sent.status, sent.headers["location"]) == (303, "/")
+    assert "set-cookie" not in sent.headers
     path, headers = "/api/v1/status", [("cookie", pair)]
     assert (await ask(doors.tcp, "GET", path, host=HOST, headers=headers)).status == 200
     assert (await ask(doors.socket, "DELETE", "/api/v1/sessions")).json["closed"] == 1

@@ -89,6 +89,7 @@ CHANGES: dict[str, tuple[str, Callable[[Any], None]]] = {
     "codec": ("messages.json", lambda d: d["valid"].append({"name": "x", "encoded": "1800"})),
     "echo": ("streams.json", _in("valid", 3, "answered")),
     "framing": ("frames.json", _in("valid", 1, "stream")),
+    "gossip": ("messages.json", _in("valid", 0, "encoded")),
     "invite": ("transcripts.json", _tag),
     "log": ("logs.json", _verdict),
     "lottery": ("draws.json", _in("valid", 1, "seed")),

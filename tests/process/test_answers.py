@@ -149,6 +149,9 @@ ANSWERS: list[tuple[str, str]] = [
     ("docs schemas", "schemas/1"),
     ("docs schemas status/1", "schemas/1"),
     ("sandbox walls", "sandbox-walls/1"),
+    ("simulate", "scenarios/1"),
+    ("simulate partition --peers 4 --minutes 0.5", "simulation/1"),
+    ("simulate churn --peers 4 --minutes 0.5 --seeds 2", "simulations/1"),
     ("version", "version/1"),
 ]
 # Streams: JSON Lines, each with this schema.

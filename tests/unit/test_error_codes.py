@@ -371,6 +371,7 @@ DOORS, STORE = "tests/stream/test_local_api.py::", "tests/unit/test_store.py::"
 INVITES, LOGS = "tests/stream/test_invites.py::", "tests/stream/test_log_hosts.py::"
 TREE, PAIRING = "tests/stream/test_supervisor.py::", "tests/attack/test_invite.py::"
 WORDS = "test_wrong_words_are_seen_on_both_sides_and_the_third_burns_the_invite"
+SIMULATE = "tests/sim/test_simulate.py::"
 ELSEWHERE: dict[str, str] = {
     "FOG-API-001": API + "test_a_wrong_request_is_told_which_member",
     "FOG-API-004": API + "test_unknown_paths_methods_and_peers",
@@ -394,6 +395,7 @@ ELSEWHERE: dict[str, str] = {
     "FOG-INV-004": INVITES + WORDS,
     "FOG-LOG-001": LOGS + "test_what_a_member_may_not_do",
     "FOG-LOG-002": LOGS + "test_a_damaged_store_is_not_opened",
+    "FOG-SIM-001": SIMULATE + "test_a_seed_that_fails_exits_with_1_and_is_remembered",
     "FOG-STORE-002": STORE + "test_the_first_disk_error_latches_and_reopening_resumes",
     "FOG-STORE-003": STORE + "test_a_flipped_bit_on_the_simulated_disk_is_found",
     "FOG-STORE-004": STORE + "test_a_downgrade_is_refused_with_both_versions_and_touches_nothing",
@@ -488,6 +490,7 @@ FROZEN = {
     "FOG-PROC-002": 1,
     "FOG-PROTO-001": 2,
     "FOG-PROTO-002": 1,
+    "FOG-SIM-001": 1,
     "FOG-STORE-001": 9,
     "FOG-STORE-002": 9,
     "FOG-STORE-003": 9,

@@ -11,7 +11,7 @@ import click
 import trio
 
 from fogp2p import __version__
-from fogp2p.api import serve_api
+from fogp2p.api import ConfigFile, Context, page_routes, serve_context
 from fogp2p.api.service import api_service
 from fogp2p.cli.logs import start_logging
 from fogp2p.cli.output import Output
@@ -25,6 +25,7 @@ from fogp2p.process import harden
 from fogp2p.schema import answer
 from fogp2p.systemd import Notifier
 from fogp2p.tasks import open_tasks
+from fogp2p.web import page_folder
 
 __all__ = ["command"]
 
@@ -88,15 +89,11 @@ async def _run(
         open_tasks() as signals,
     ):
         signals.start_soon(_stop_on_signal, node)
-        serve = partial(
-            serve_api,
-            node,
-            loaded,
-            paths.socket,
-            paths=paths,
-            environ=dict(os.environ),
-            flags=flags,
-        )
+        # It outlives restarts of the API: tokens and logged-in browsers stay good.
+        config_file = ConfigFile(paths.config, dict(os.environ), flags)
+        context = Context(node, loaded, config_file=config_file, paths=paths)
+        pages = page_routes(page_folder()) if loaded.config.api.tcp else ()
+        serve = partial(serve_context, context, paths.socket, pages=pages)
         api = await node.add_service(api_service(serve, node.stopping, paths.socket))
         _greet(output, node, paths, new, trio.current_time() - started, api.url)
         _tell_ready(ready_fd, node)

@@ -11,12 +11,23 @@ import sys
 from pathlib import Path
 
 READERS = (
-    *("bitchat", "blob", "codec", "echo", "framing", "invite", "log", "lottery", "mix", "noise"),
+    *(
+        "bitchat",
+        "blob",
+        "codec",
+        "echo",
+        "framing",
+        "gossip",
+        "invite",
+        "log",
+        "lottery",
+        "mix",
+        "noise",
+    ),
     *("registry", "versioning"),
 )
 WITHOUT_VECTORS = {
     "backup": "a file of one peer's own, made and read by the same program",
-    "gossip": "the messages are those of libp2p/specs pubsub, which publishes no vectors",
     "identity": "a file of one peer's own, sealed with its passphrase: no other program reads it",
     "kad": "the messages are those of libp2p/specs kad-dht, which publishes no vectors",
     "peerbook": "a file of one peer's own: no other program reads it",
