@@ -350,6 +350,7 @@ _ELSEWHERE: Final = (
     "fogp2p.cli.commands.demo",
     "fogp2p.conformance.report",
     "fogp2p.doctor",
+    "fogp2p.sim.report",
 )
 
 

@@ -44,9 +44,8 @@ class BrokenAnswer:
     at_s: float = field(metadata=about("virtual seconds since the beginning", minimum=0))
 
 
-@named("simulation/1")
 @dataclass(frozen=True, slots=True)
-class SimulationAnswer:
+class SimulationRun:
     """One run of one scenario."""
 
     scenario: str = field(metadata=about("its name"))
@@ -76,12 +75,18 @@ class SimulationAnswer:
         return self.broken is None
 
 
+@named("simulation/1")
+@dataclass(frozen=True, slots=True)
+class SimulationAnswer(SimulationRun):
+    """One run by itself."""
+
+
 @named("simulations/1")
 @dataclass(frozen=True, slots=True)
 class SimulationsAnswer:
     """Several runs of one scenario."""
 
-    runs: tuple[SimulationAnswer, ...] = field(metadata=about("in the order of their seeds"))
+    runs: tuple[SimulationRun, ...] = field(metadata=about("in the order of their seeds"))
 
 
 @dataclass(frozen=True, slots=True)

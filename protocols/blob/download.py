@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
@@ -152,15 +153,18 @@ class Download:
         known = await self._store.encoded_manifest(self.cid)
         if known is not None:
             return known
+        found: Iterable[PeerId] = ()  # those named come first: looking for others takes its time
         with trio.move_on_at(deadline):
-            while True:
-                for peer in self._new(wanted, await self._find(self.cid)):
+            for turn in itertools.count():
+                for peer in self._new(wanted, found):
                     try:
                         return await self._manifest_from(peer)
                     except (RemoteProtocolError, TransportError) as exc:
                         self.failures[peer] = str(exc)
-                await trio.sleep(LOOK_AGAIN_S)
-                self.failures.clear()  # whoever did not have it may have it now
+                if turn:
+                    await trio.sleep(LOOK_AGAIN_S)
+                    self.failures.clear()  # whoever did not have it may have it now
+                found = await self._find(self.cid)
         raise self._nobody(f"nobody gave the manifest of {self.cid}")
 
     async def _manifest_from(self, peer: PeerId) -> bytes:
@@ -182,13 +186,16 @@ class Download:
 
     async def _recruit(self, nursery: trio.Nursery, wanted: list[PeerId]) -> None:
         """Start with whoever is known, and look for more while there are few."""
-        while True:
-            for peer in self._new(wanted, await self._find(self.cid)):
+        found: Iterable[PeerId] = ()
+        for turn in itertools.count():
+            for peer in self._new(wanted, found):
                 if len(self._active) >= MAX_SOURCES:
                     break
                 self._active.add(peer)
                 nursery.start_soon(self._take_from, nursery, peer)
-            await trio.sleep(LOOK_AGAIN_S)
+            if turn:
+                await trio.sleep(LOOK_AGAIN_S)
+            found = await self._find(self.cid)
             banned = {peer for peer in self.failures if self._swarm_of().is_banned(peer)}
             self.failures = {peer: self.failures[peer] for peer in banned}
 

@@ -459,10 +459,10 @@ async def test_a_near_miss_takes_no_longer_than_a_far_one(doors: Doors) -> None:
     near, far = good[:-1] + ("A" if good[-1] != "A" else "B"), "z" * 43
 
     def seconds(secret: str) -> float:
-        began = time.perf_counter()
+        began = time.thread_time()
         for _ in range(200):
             assert doors.context.tokens.scope_of(secret, 0) is None
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     times = {secret: [seconds(secret) for _ in range(9)] for secret in (near, far)}
     assert 0.5 < min(times[near]) / min(times[far]) < 2
