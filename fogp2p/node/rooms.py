@@ -10,15 +10,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import trio
+
 from fogp2p import __version__
 from fogp2p.eventlog import EventLog
 from fogp2p.events import Gap
 from fogp2p.ids import PeerId
 from fogp2p.limits import MIB
 from fogp2p.paths import Paths
-from fogp2p.protocols.blob import BlobConfig, Blobs, Cid, open_blobs
+from fogp2p.protocols.blob import BlobConfig, Blobs, Cid, Transfer, open_blobs
 from fogp2p.protocols.invite import Invites, Progress, open_invites
-from fogp2p.protocols.log import Logs, open_logs
+from fogp2p.protocols.log import ForkFound, Group, Logs, MembersChanged, open_logs
 from fogp2p.protocols.log.durable import LOG_PART, StoreStorage
 from fogp2p.protocols.registry import (
     Alarm,
@@ -40,6 +42,8 @@ from .parts import Parts
 __all__ = ["ROOMS", "Rooms"]
 
 ROOMS: Final = "rooms"
+# Entries that come within it are one event.
+_TOGETHER_S: Final = 0.2
 
 
 class Rooms:
@@ -174,11 +178,26 @@ class Rooms:
             parts.host(), (parts.ways,), parts.environment, folder, config
         ) as blobs:
             blobs.on_received = self._received
+            blobs.transfers.on_event = self._transferred
             yield blobs
 
     def _received(self, peer: PeerId, cid: Cid, name: str) -> None:
         told = {"peer": str(peer), "cid": str(cid), "name": name}
-        self._event_log.record("file.received", told)
+        self._event_log.record("blob.received", told)
+
+    def _transferred(self, what: str, transfer: Transfer) -> None:
+        found = transfer.measure()
+        told = {
+            "id": transfer.id,
+            "kind": transfer.kind,
+            "name": transfer.name,
+            "cid": str(transfer.cid) if transfer.cid is not None else None,
+            "done_bytes": found.done,
+            "size_bytes": found.size,
+            "rate": round(transfer.rate, 1),
+            "why": str(transfer.error) if transfer.error is not None else "",
+        }
+        self._event_log.record(f"blob.{what}", told)
 
     @asynccontextmanager
     async def _store(self) -> AsyncIterator[Store]:
@@ -192,5 +211,41 @@ class Rooms:
     async def _groups(self) -> AsyncIterator[Logs]:
         parts = self._parts
         storage = StoreStorage(parts.supervisor.value("store"))
-        async with open_logs(parts.host(), parts.identity, storage, parts.environment) as logs:
+        async with (
+            open_logs(parts.host(), parts.identity, storage, parts.environment) as logs,
+            open_tasks() as nursery,
+        ):
+
+            def follow(group: Group) -> None:
+                nursery.start_soon(self._follow_entries, group)
+                nursery.start_soon(self._follow_group, group)
+
+            for group in logs.groups:
+                follow(group)
+            logs.on_opened = follow
             yield logs
+            nursery.cancel_scope.cancel()
+
+    async def _follow_entries(self, group: Group) -> None:
+        last = group.last
+        while True:
+            last = await group.grown(last)
+            told = {"group": group.id.hex(), "name": group.replica.name, "last": last}
+            self._event_log.record("group.grown", told)
+            # A long history that arrives must not push everything else out of the ring.
+            await trio.sleep(_TOGETHER_S)
+
+    async def _follow_group(self, group: Group) -> None:
+        with group.changes() as changes:
+            async for change in changes:
+                told: dict[str, Any] = {"group": group.id.hex(), "name": group.replica.name}
+                match change:
+                    case ForkFound(author=author, position=position):
+                        author_id = str(PeerId.from_ed25519(author))
+                        told |= {"peer": author_id, "position": position}
+                        self._event_log.record("group.forked", told)
+                    case MembersChanged():
+                        told["members"] = len(group.members())
+                        self._event_log.record("group.membership-changed", told)
+                    case _:
+                        pass  # verdicts show in the entries themselves

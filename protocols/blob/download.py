@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 import trio
 
@@ -16,8 +16,9 @@ from fogp2p.errors import (
     TransportError,
     Unreachable,
 )
+from fogp2p.events import Gap
 from fogp2p.framing import FrameDecoder, encode_frame, read_frame
-from fogp2p.host import Host, Stream
+from fogp2p.host import Connected, Host, HostEvent, Stream
 from fogp2p.ids import PeerId, ProtocolId, protocol_id
 from fogp2p.tasks import open_tasks
 
@@ -151,14 +152,14 @@ class Download:
         known = await self._store.encoded_manifest(self.cid)
         if known is not None:
             return known
-        with trio.move_on_at(deadline):
+        with trio.move_on_at(deadline), self._host.events() as events:
             while True:
                 for peer in self._new(wanted, await self._find(self.cid)):
                     try:
                         return await self._manifest_from(peer)
                     except (RemoteProtocolError, TransportError) as exc:
                         self.failures[peer] = str(exc)
-                await trio.sleep(LOOK_AGAIN_S)
+                await _until_somebody_comes(events)
                 self.failures.clear()  # whoever did not have it may have it now
         raise self._nobody(f"nobody gave the manifest of {self.cid}")
 
@@ -181,15 +182,16 @@ class Download:
 
     async def _recruit(self, nursery: trio.Nursery, wanted: list[PeerId]) -> None:
         """Start with whoever is known, and look for more while there are few."""
-        while True:
-            for peer in self._new(wanted, await self._find(self.cid)):
-                if len(self._active) >= MAX_SOURCES:
-                    break
-                self._active.add(peer)
-                nursery.start_soon(self._take_from, nursery, peer)
-            await trio.sleep(LOOK_AGAIN_S)
-            banned = {peer for peer in self.failures if self._swarm_of().is_banned(peer)}
-            self.failures = {peer: self.failures[peer] for peer in banned}
+        with self._host.events() as events:
+            while True:
+                for peer in self._new(wanted, await self._find(self.cid)):
+                    if len(self._active) >= MAX_SOURCES:
+                        break
+                    self._active.add(peer)
+                    nursery.start_soon(self._take_from, nursery, peer)
+                await _until_somebody_comes(events)
+                banned = {peer for peer in self.failures if self._swarm_of().is_banned(peer)}
+                self.failures = {peer: self.failures[peer] for peer in banned}
 
     async def _take_from(self, nursery: trio.Nursery, peer: PeerId) -> None:
         deadline = within(REPLY_TIMEOUT_S)
@@ -267,3 +269,11 @@ class Download:
         attempts = tuple((peer.short, why) for peer, why in self.failures.items())
         hint = "is a peer that has it running and reachable? `fogp2p peers`"
         return Unreachable(what, attempts=attempts, hint=hint)
+
+
+async def _until_somebody_comes(events: AsyncIterator[HostEvent | Gap]) -> None:
+    """A source that comes back is asked at once; otherwise it is looked again after a while."""
+    with trio.move_on_after(LOOK_AGAIN_S):
+        async for event in events:
+            if isinstance(event, Connected | Gap):
+                return

@@ -206,7 +206,7 @@ def test_hostile_manifests_cost_their_sender_only(answer: Callable[[Request], by
             cid = Cid(b"\x01\x51\x12\x20" + bytes(32))
             with pytest.raises(Unreachable):
                 await getter.blobs.fetch(cid, deadline=within(40))
-            assert getter.blobs.store.blobs() == () and getter.blobs.transfers() == ()
+            assert getter.blobs.store.blobs() == () and getter.blobs.fetching == ()
 
     _simulate(scenario)
 

@@ -12,6 +12,7 @@ from fogp2p.api.context import Context
 from fogp2p.api.operations import Operation
 
 from . import (
+    blobs,
     config,
     doctor,
     events,
@@ -33,6 +34,7 @@ MODULES: Final[tuple[Callable[[Context], Sequence[Operation]], ...]] = (
     peers.routes,
     services.routes,
     invites.routes,
+    blobs.routes,
     registry.routes,
     doctor.routes,
     config.routes,
