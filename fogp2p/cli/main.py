@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "get": "fetch a file by its name, from whoever has it",
     "share": "offer a file; prints what others type",
     "blobs": "the files this peer keeps, and the transfers",
+    "group": "conversations that are the same for all members",
     "doctor": "look for faults of this machine and name the repair",
     "config": "show, check, change and find the configuration",
     "events": "what happens in it, as JSON Lines",

@@ -240,12 +240,12 @@ class Rooms:
             async for change in changes:
                 told: dict[str, Any] = {"group": group.id.hex(), "name": group.replica.name}
                 match change:
-                    case ForkFound(author=author, position=position):
-                        author_id = str(PeerId.from_ed25519(author))
-                        told |= {"peer": author_id, "position": position}
+                    case ForkFound(fork=fork):
+                        author = str(PeerId.from_ed25519(fork.author))
+                        told |= {"peer": author, "position": fork.position}
                         self._event_log.record("group.forked", told)
                     case MembersChanged():
                         told["members"] = len(group.members())
-                        self._event_log.record("group.membership-changed", told)
+                        self._event_log.record("group.changed", told)
                     case _:
                         pass  # verdicts show in the entries themselves
