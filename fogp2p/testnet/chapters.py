@@ -10,6 +10,7 @@ import trio
 
 from fogp2p.tasks import open_tasks
 
+from .conversation import Conversation
 from .peers import LocalPeer
 from .stage import Chapter, Stage
 
@@ -177,7 +178,13 @@ class Crash:
         )
 
 
-CHAPTERS: Final[tuple[Chapter, ...]] = (Meet(), Versions(), Talk(), Crash())
+CHAPTERS: Final[tuple[Chapter, ...]] = (
+    Meet(),
+    Versions(),
+    Talk(),
+    Crash(),
+    Conversation(),
+)
 
 
 async def _received(stage: Stage) -> tuple[int, int]:

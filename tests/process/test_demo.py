@@ -22,7 +22,7 @@ def test_three_peers_meet_talk_and_survive_a_crash() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     answer = json.loads(done.stdout)
     assert answer["schema"] == "demo/1" and answer["passed"]
-    assert len(answer["checks"]) == 9 and all(check["passed"] for check in answer["checks"])
+    assert len(answer["checks"]) == 15 and all(check["passed"] for check in answer["checks"])
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare is not installed")
