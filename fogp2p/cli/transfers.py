@@ -11,12 +11,11 @@ import click
 from fogp2p.client import Client, PeerSaid
 from fogp2p.errors import DeadlineExceeded
 
-from .output import Output, duration, printable
+from .output import Output, duration, printable, size
 
-__all__ = ["follow", "size"]
+__all__ = ["follow"]
 
 _LOOK_S: Final = 0.2
-_UNITS: Final = ("KiB", "MiB", "GiB")
 
 
 # What the API would have answered, had it waited; the rest is a matter of other peers.
@@ -96,14 +95,3 @@ def _described(transfer: dict[str, Any]) -> str:
     if transfer["sources"]:
         parts.append(f"{len(transfer['sources'])} sources")
     return f"{transfer['kind']} {what}: {', '.join(parts)}"
-
-
-def size(count: float) -> str:
-    """Bytes for people: `812 B`, `1.5 MiB`."""
-    if count < 1024:
-        return f"{count:.0f} B"
-    for unit in _UNITS:
-        count /= 1024
-        if count < 1024 or unit == _UNITS[-1]:
-            break
-    return f"{count:.1f} {unit}"

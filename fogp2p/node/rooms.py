@@ -6,7 +6,7 @@ its status says which is down and why.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -18,9 +18,11 @@ from fogp2p.events import Gap
 from fogp2p.ids import PeerId
 from fogp2p.limits import MIB
 from fogp2p.paths import Paths
-from fogp2p.protocols.blob import BlobConfig, Blobs, Cid, Transfer, open_blobs
+from fogp2p.protocols.blob import CHUNK_BYTES, BlobConfig, Blobs, Cid, Transfer, open_blobs
+from fogp2p.protocols.blob.answers import summary_of as blobs_summary
 from fogp2p.protocols.invite import Invites, Progress, open_invites
 from fogp2p.protocols.log import ForkFound, Group, Logs, MembersChanged, open_logs
+from fogp2p.protocols.log.answers import summary_of as groups_summary
 from fogp2p.protocols.log.durable import LOG_PART, StoreStorage
 from fogp2p.protocols.registry import (
     Alarm,
@@ -38,6 +40,7 @@ from fogp2p.tasks import open_tasks
 from .health import Reason
 from .nickname import nickname
 from .parts import Parts
+from .status import RoomsStatus
 
 __all__ = ["ROOMS", "Rooms"]
 
@@ -89,13 +92,27 @@ class Rooms:
             if part is not None and part.problem():
                 found.append(Reason(name, part.problem(), hint))
         blobs: Blobs | None = self._up("blobs")
-        if blobs is not None and blobs.store.problem:
-            found.append(Reason("blobs", blobs.store.problem, "fogp2p blobs"))
+        if blobs is not None:
+            found += [Reason("blobs", why, hint) for why, hint in _of_blobs(blobs)]
         store: Store | None = self._up("store")
         if store is not None and store.status().state != "ok":
             state = store.status()
             found.append(Reason("store", f"{state.state}: {state.why}", state.hint))
+        groups: Logs | None = self._up("groups")
+        if groups is not None:
+            found += [Reason("groups", why, hint) for why, hint in _of_groups(groups)]
         return tuple(found)
+
+    def status(self) -> RoomsStatus:
+        """The state of what is kept and shared."""
+        store: Store | None = self._up("store")
+        blobs: Blobs | None = self._up("blobs")
+        groups: Logs | None = self._up("groups")
+        return RoomsStatus(
+            store=store.status().state if store is not None else None,
+            blobs=blobs_summary(blobs) if blobs is not None else None,
+            groups=groups_summary(groups.groups) if groups is not None else None,
+        )
 
     def _up(self, name: str) -> Any:
         supervisor = self._parts.supervisor
@@ -249,3 +266,26 @@ class Rooms:
                         self._event_log.record("group.changed", told)
                     case _:
                         pass  # verdicts show in the entries themselves
+
+
+def _of_blobs(blobs: Blobs) -> Iterator[tuple[str, str]]:
+    store = blobs.store
+    if store.problem:
+        yield store.problem, "fogp2p blobs"
+    room = store.quota_bytes - store.used_bytes + store.loose_bytes
+    if room < CHUNK_BYTES:
+        full = f"full: pinned blobs take {store.used_bytes} of {store.quota_bytes} bytes"
+        yield full, "fogp2p blobs unpin or remove some, or raise blobs.quota_mib"
+
+
+def _of_groups(logs: Logs) -> Iterator[tuple[str, str]]:
+    for group in logs.groups:
+        name = group.replica.name or group.id.hex()[:8]
+        problem = group.status().problem
+        if problem:
+            yield f"{name} takes no entries: {problem}", "fogp2p doctor"
+        for peer, position in group.forks():
+            yield (
+                f"{name}: {peer.short} wrote two histories from its entry {position} on",
+                f"fogp2p group show {group.id.hex()[:12]}",
+            )

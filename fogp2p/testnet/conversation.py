@@ -214,7 +214,7 @@ async def _ended(peer: LocalPeer, transfer: dict[str, Any]) -> dict[str, Any]:
 def _readme(folder: Path) -> Path:
     """This project's README, as its installed package carries it."""
     path = folder / "README.md"
-    text = importlib.metadata.metadata("fogp2p").get_payload()
+    text = importlib.metadata.metadata("fogp2p").json["description"]
     path.write_text(str(text), "utf-8")
     return path
 

@@ -153,6 +153,7 @@ class BlobsSummary:
     quota_bytes: int
     loose_bytes: int = field(metadata=about("about what could make room: not pinned, not in use"))
     running: int = field(metadata=about("transfers under way"))
+    sent_bytes: int = field(metadata=about("of chunks, to other peers, since this one started"))
 
 
 @named("blobs/1")
@@ -211,6 +212,7 @@ def summary_of(blobs: Blobs) -> BlobsSummary:
         quota_bytes=store.quota_bytes,
         loose_bytes=min(store.used_bytes, store.loose_bytes),
         running=len(blobs.transfers.running()),
+        sent_bytes=blobs.server.sent_bytes,
     )
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from fogp2p.cli.exits import WrongUse
-from fogp2p.cli.output import Output, limit_option, table, watch_option
-from fogp2p.cli.transfers import size
+from fogp2p.cli.output import Output, limit_option, size, table, watch_option
 from fogp2p.client import Client
 
 __all__ = ["command"]

@@ -14,9 +14,9 @@ import click
 
 from fogp2p.cli.answers import GetDone, GetSource
 from fogp2p.cli.exits import Refused
-from fogp2p.cli.output import Output, duration, printable
+from fogp2p.cli.output import Output, duration, printable, size
 from fogp2p.cli.peer import find_peer
-from fogp2p.cli.transfers import follow, size
+from fogp2p.cli.transfers import follow
 from fogp2p.client import Client
 from fogp2p.environment import DiskError
 from fogp2p.errors import RemoteProtocolError
