@@ -104,6 +104,10 @@ async def _typed(peer: LocalPeer, *words: str) -> subprocess.CompletedProcess[st
     return await trio.to_thread.run_sync(lambda: _types(peer, *words))
 
 
+def _names(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
 def _hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -125,7 +129,7 @@ async def test_a_getter_killed_midway_goes_on_with_what_it_had(tmp_path: Path, n
         assert SIZE <= served <= SIZE + ON_THE_WAY
         (one,) = json.loads(done.stdout)["sources"]
         assert one["chunks"] * CHUNK_BYTES == SIZE - had
-        assert sorted(each.name for each in tmp_path.iterdir()) == ["ada", "bob", "out.bin"]
+        assert _names(tmp_path) == ["ada", "bob", "out.bin"]
         again = await _typed(getter, "get", cid, "-o", str(target))
         assert again.returncode == 7 and "--force" in again.stderr
 
@@ -180,6 +184,6 @@ async def test_a_sealed_file_is_sent_and_opens_with_its_key_only(tmp_path: Path)
         other = answer["key"][:-2] + ("AA" if answer["key"][-2:] != "AA" else "EA")
         wrong = await _typed(bob, "get", f"{answer['cid']}#{other}", "-o", str(where / "x"))
         assert wrong.returncode != 0 and "does not open" in wrong.stderr
-        assert [each.name for each in where.iterdir()] == ["letter.txt"]
+        assert _names(where) == ["letter.txt"]
         for file in (bob.home / "data" / "blobs").rglob("*"):
             assert not file.is_file() or b"nobody else" not in file.read_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,20 @@ async def _history(peer: LocalPeer, group: str) -> list[dict[str, Any]]:
 
 def _texts(entries: list[dict[str, Any]]) -> list[str]:
     return [each["text"] for each in entries if each["text"] is not None]
+
+
+async def _shows(peer: LocalPeer, group: str, texts: list[str]) -> bool:
+    return _texts(await _history(peer, group)) == texts
+
+
+async def _has_members(peer: LocalPeer, group: str, count: int) -> bool:
+    return bool((await peer.get(f"groups/{group}"))["members"] == count)
+
+
+async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
+    with trio.fail_after(30):
+        while not await condition():  # noqa: ASYNC110 - other processes' states
+            await trio.sleep(0.05)
 
 
 def _types(peer: LocalPeer, *words: str) -> subprocess.CompletedProcess[str]:
@@ -50,10 +65,8 @@ async def test_what_was_said_survives_a_kill_and_reaches_the_others_in_order(
             await _typed(peer, "group", "open", group)
 
         async def members(count: int) -> None:
-            with trio.fail_after(30):
-                for peer in net.peers:
-                    while (await peer.get(f"groups/{group}"))["members"] != count:
-                        await trio.sleep(0.05)
+            for peer in net.peers:
+                await _until(lambda p=peer: _has_members(p, group, count))
 
         await members(3)
         said = [f"word {number}" for number in range(5)]
@@ -63,16 +76,13 @@ async def test_what_was_said_survives_a_kill_and_reaches_the_others_in_order(
         await bob.start()
         assert _texts(await _history(bob, group)) == said
         await bob.post(f"groups/{group}/entries", {"text": "back"})
-        with trio.fail_after(30):
-            for peer in (ada, cleo):
-                while _texts(await _history(peer, group)) != [*said, "back"]:
-                    await trio.sleep(0.05)
+        for peer in (ada, cleo):
+            await _until(lambda p=peer: _shows(p, group, [*said, "back"]))
 
         # All see one order, with names, and nothing that moves a cursor.
-        await _typed(cleo, "group", "say", "tea", "red \x1b[31m ink\nsecond line")
-        with trio.fail_after(30):
-            while len(_texts(await _history(ada, group))) != 7:
-                await trio.sleep(0.05)
+        hostile = "red \x1b[31m ink\nsecond line"
+        await _typed(cleo, "group", "say", "tea", hostile)
+        await _until(lambda: _shows(ada, group, [*said, "back", hostile]))
         shown = await _typed(ada, "group", "read", "tea")
         assert "\x1b" not in shown and "\ufffd[31m ink" in shown and "word 4" in shown
         lines = [

@@ -13,7 +13,7 @@ from typing import IO, Any, Final
 import click
 
 from fogp2p.cli.answers import GetDone, GetSource
-from fogp2p.cli.exits import Refused
+from fogp2p.cli.exits import Refused, WrongUse
 from fogp2p.cli.output import Output, duration, printable, size
 from fogp2p.cli.peer import find_peer
 from fogp2p.cli.transfers import follow
@@ -47,7 +47,10 @@ def command(
     watching when nothing came for --timeout seconds; the peer goes on for a day.
     """
     cid_text, _, key_text = blob.partition("#")
-    cid = Cid.parse(cid_text)
+    try:
+        cid = Cid.parse(cid_text)
+    except RemoteProtocolError as exc:  # typed here, not sent by a peer
+        raise WrongUse(f"{cid_text!r} is {exc}", hint=exc.hint) from exc
     key = key_of_text(key_text) if key_text else None
     client = output.client()
     if target is not None:
