@@ -158,7 +158,7 @@ class Blobs:
         download = Download(cid, self._host, self._environment, self.store, self._sources)
         self._running[cid] = download
         if transfer is not None:
-            transfer.measure = lambda: self._measured(cid, download)
+            transfer.begin(lambda: self._measured(cid, download), trio.current_time())
         try:
             await download.run(
                 sources, name=name, pinned=pinned, most_bytes=most_bytes, deadline=deadline

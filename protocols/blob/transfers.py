@@ -62,7 +62,12 @@ class Transfer:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope, repr=False)
     measure: Callable[[], Measured] = field(default=Measured, repr=False)
     _samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
-    _first: int | None = None
+    _begin: tuple[float, int] | None = None
+
+    def begin(self, measure: Callable[[], Measured], now: float) -> None:
+        """For work that can be measured: what is there already counts for no rate."""
+        self.measure = measure
+        self._begin = (now, measure().done)
 
     def moved(self, done: int, size: int) -> None:
         """For work that is told how far it is."""
@@ -72,18 +77,17 @@ class Transfer:
         """Look how far it is, for the rate."""
         found = self.measure()
         if found.size:
-            self._first = found.done if self._first is None else self._first
             self._samples.append((now, found.done))
         return found
 
     @property
     def rate(self) -> float:
         """Bytes a second: lately, or altogether once it is over. 0 while there is none."""
-        if self.state is not State.RUNNING and self._samples and self._first is not None:
-            return (self._samples[-1][1] - self._first) / self.took_s if self.took_s else 0.0
-        if len(self._samples) < 2:
+        if not self._samples:
             return 0.0
         (begin, before), (end, after) = self._samples[0], self._samples[-1]
+        if self.state is not State.RUNNING:
+            begin, before = self._begin or (self.started, 0)
         return (after - before) / (end - begin) if end > begin else 0.0
 
     @property

@@ -66,8 +66,8 @@ class EntriesQuery:
     """Which entries."""
 
     since: int = field(default=0, metadata=about("only with a greater number", minimum=0))
-    wait_s: float = field(
-        default=0.0, metadata=about("how long to wait for the first", minimum=0, maximum=60)
+    wait_s: int = field(
+        default=0, metadata=about("seconds to wait for the first", minimum=0, maximum=60)
     )
 
 

@@ -71,7 +71,7 @@ def read_texts(text: str) -> None:
 
 def feed_swarm(data: bytes) -> None:
     """Pairs of bytes: who, and what it does."""
-    swarm = Swarm(MANIFEST, (), random.Random(1))  # noqa: S311 - repeats
+    swarm = Swarm(MANIFEST, (), random.Random(1))
     claims: dict[int, frozenset[int]] = {}
     good: set[int] = set()
     for who, what in zip(data[::2], data[1::2], strict=False):

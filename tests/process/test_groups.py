@@ -54,6 +54,7 @@ async def _typed(peer: LocalPeer, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.attack(138)
 async def test_what_was_said_survives_a_kill_and_reaches_the_others_in_order(
     tmp_path: Path,
 ) -> None:

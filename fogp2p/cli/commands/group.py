@@ -16,7 +16,7 @@ from fogp2p.client import Client
 __all__ = ["command"]
 
 _SHOWN: Final = 100
-_WAIT_S: Final = 5.0
+_WAIT_S: Final = 5
 _DONE: Final = {
     "found": "founded the group",
     "admit": "admitted a member",
@@ -191,7 +191,7 @@ def read(output: Output, group: str, follow: bool, since: int | None) -> None:
     for each in sorted(entries, key=lambda each: (each["height"], each["id"])):
         _print(output, each)
     while follow:
-        page = client.get(f"groups/{name}/entries?since={last}&wait_s={_WAIT_S:g}")
+        page = client.get(f"groups/{name}/entries?since={last}&wait_s={_WAIT_S}")
         last = page["last"]
         for each in page["entries"]:
             _print(output, each)
