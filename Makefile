@@ -47,9 +47,6 @@ KILLS ?= 300
 crash: $(VENV)/.fogp2p-dev  ## KILLS=300: kill -9 a writing store so often, and every kill point once
 	STORE_KILLS=$(KILLS) $(BIN)/python -m pytest -q -s tests/process/test_store_crash.py
 
-interop: $(VENV)/.fogp2p-dev  ## against js-libp2p: install it (Node and npm are needed) and talk to it
-	cd interop/js && npm ci --no-audit --no-fund
-	$(BIN)/python -m pytest -q tests/interop $(PYTEST_ARGS)
 # A missing toolchain is skipped by name (interop/build.sh); RESULTS.md is written in any case.
 interop: $(VENV)/.fogp2p-dev  ## build js- and go-libp2p peers, talk to them, write interop/RESULTS.md
 	sh interop/build.sh
@@ -58,7 +55,7 @@ interop: $(VENV)/.fogp2p-dev  ## build js- and go-libp2p peers, talk to them, wr
 		$(BIN)/python interop/results.py build/interop.xml > build/RESULTS.md || status=1; \
 		mv build/RESULTS.md interop/RESULTS.md; exit $$status
 
-BENCH ?= $(sort wire $(filter-out report,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))))
+BENCH ?= $(sort wire $(filter-out report gossip_load,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))))
 bench: $(VENV)/.fogp2p-dev  ## all figures, into benchmarks/results (about a quarter of an hour)
 	@set -e; for name in $(BENCH); do echo "benchmarks.$$name"; \
 		$(BIN)/python -m benchmarks.$$name > benchmarks/results/$$name.json.new; \

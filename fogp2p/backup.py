@@ -70,6 +70,7 @@ class Contents:
 _FILES: Final[dict[str, tuple[Callable[[Paths], Path], int]]] = {
     "store": (lambda paths: paths.store, 16 * KIB * MIB),
     "known-peers": (lambda paths: paths.known_peers, 16 * MIB),
+    "invites": (lambda paths: paths.invites, 2 * MIB),
     "config": (lambda paths: paths.config, 1 * MIB),
     "identity": (lambda paths: paths.keystore, 16 * KIB),
 }

@@ -43,7 +43,7 @@ Setting = bool | int | float | str | tuple[str, ...]
 
 _ENV_PREFIX: Final = "FOGP2P_"
 # Names with this prefix that are not settings of a section.
-_ENV_OTHERS: Final = frozenset({"FOGP2P_HOME", "FOGP2P_PASSPHRASE"})
+_ENV_OTHERS: Final = frozenset({"FOGP2P_HOME", "FOGP2P_PASSPHRASE", "FOGP2P_BACKUP_PASSPHRASE"})
 # A hand-written file has a few kilobytes; a thousand times the usual is a mistake.
 _MAX_FILE_BYTES: Final = 1 * limits.MIB
 _VERSIONS: Final = re.compile(r"(\d{1,5})\.(\d{1,5})(?:-(\d{1,5})\.(\d{1,5}))?")

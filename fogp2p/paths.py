@@ -47,6 +47,16 @@ class Paths:
         return self.data / "store.db"
 
     @property
+    def blobs(self) -> Path:
+        """Directory of the blobs."""
+        return self.data / "blobs"
+
+    @property
+    def registry(self) -> Path:
+        """The numbers of our own descriptors."""
+        return self.state / "registry"
+
+    @property
     def known_peers(self) -> Path:
         """Addresses of peers met before."""
         return self.state / "known-peers"

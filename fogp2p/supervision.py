@@ -9,12 +9,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from .errors import FogError
+from .errors import FogError, RemoteProtocolError
 from .host import Handler, Stream
+from .ids import PeerId
 
-__all__ = ["contained", "serve_stream"]
+__all__ = ["Disconnect", "contained", "end_distrusted", "serve_stream"]
 
 _LOG = logging.getLogger(__name__)
+
+Disconnect = Callable[[PeerId], Awaitable[None]]
+"""`Host.disconnect`."""
 
 
 async def contained(operation: Callable[[], Awaitable[None]]) -> Exception | None:
@@ -26,11 +30,11 @@ async def contained(operation: Callable[[], Awaitable[None]]) -> Exception | Non
     return None
 
 
-async def serve_stream(stream: Stream, handler: Handler) -> None:
+async def serve_stream(stream: Stream, handler: Handler, disconnect: Disconnect) -> None:
     """Serve `stream` with `handler`; close it after a return, reset it after an error.
 
-    A FogError is logged in one line, anything else with its traceback; neither leaves this
-    function. Cancellation does.
+    An error that says so (`close_hint`) ends the whole connection. A FogError is logged in one
+    line, anything else with its traceback; neither leaves this function. Cancellation does.
     """
 
     async def serve() -> None:
@@ -45,6 +49,18 @@ async def serve_stream(stream: Stream, handler: Handler) -> None:
     if failure is not None:
         stream.reset()
         _report(stream, failure)
+        await end_distrusted(failure, stream.remote_peer, disconnect)
+
+
+async def end_distrusted(failure: Exception, peer: PeerId, disconnect: Disconnect) -> None:
+    """Disconnect `peer` if it broke a rule without which no stream of it can be trusted.
+
+    For whoever opened a stream; `serve_stream` does it for those that a peer opened.
+    """
+    known, _ = _sort(failure)
+    if any(isinstance(e, RemoteProtocolError) and e.close_hint == "disconnect" for e in known):
+        _LOG.info("disconnecting_distrusted peer=%s", peer.short)
+        await disconnect(peer)
 
 
 def _report(stream: Stream, failure: Exception) -> None:

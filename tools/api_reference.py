@@ -23,10 +23,10 @@ tcp = "127.0.0.1:7461"` it also answers on loopback TCP, for browsers: there a t
 `Authorization: Bearer` with the content of `api.token` beside the socket, which is new at each
 start. It never listens where others can reach it.
 
-```
-curl --unix-socket ~/.local/state/fogp2p/run/api.sock http://localhost/api/v1/status
-TOKEN=$(cat ~/.local/state/fogp2p/run/api.token)
-curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:7461/api/v1/peers
+```sh
+fogp2p up -d
+SOCKET=$(fogp2p config where | awk '$1 == "socket" {print $2}')
+curl -s --unix-socket "$SOCKET" http://localhost/api/v1/status
 ```
 
 Answers are JSON objects whose `schema` member names their form; within one version members are
@@ -43,7 +43,7 @@ _EVENTS = """## Events
 
 Each event is one object:
 
-```
+```json
 {"id": 1841, "at": "2026-11-25T02:38:47.120Z", "type": "peer.connected", "v": 1,
  "data": {"peer_id": "12D3KooW...", "direction": "outbound"}}
 ```

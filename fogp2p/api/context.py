@@ -18,6 +18,7 @@ from fogp2p.node import NodeStatus, PeerStatus
 from fogp2p.paths import Paths
 from fogp2p.protocols.blob import Blobs
 from fogp2p.protocols.echo import EchoResult
+from fogp2p.protocols.gossip import GossipStats
 from fogp2p.protocols.invite import Invites
 from fogp2p.protocols.log import Logs
 from fogp2p.protocols.registry import Registry
@@ -64,6 +65,8 @@ class ApiNode(Protocol):
     def services(self) -> tuple[ServiceStatus, ...]: ...
 
     def service_groups(self) -> tuple[GroupStatus, ...]: ...
+
+    def gossip_stats(self) -> GossipStats | None: ...
 
     @property
     def invites(self) -> Invites: ...

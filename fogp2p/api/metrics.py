@@ -11,6 +11,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from fogp2p.protocols.gossip import GossipStats
+
 from .config import LAG_SAMPLE_S
 
 __all__ = ["Metrics", "Sight"]
@@ -33,6 +35,8 @@ class Sight:
     last_event: int
     subscribers: int
     services: Sequence[tuple[str, bool, int]]
+    gossip: GossipStats | None
+    """None while gossip is down."""
 
 
 class Metrics:
@@ -108,3 +112,20 @@ class _Peer(Collector):
             restarts.add_metric([service], count)
         yield up
         yield restarts
+        if seen.gossip is not None:
+            yield from _gossip(seen.gossip)
+
+
+def _gossip(stats: GossipStats) -> Iterable[Metric]:
+    counts = GaugeMetricFamily(
+        "fogp2p_gossip_messages", "Messages of topics since gossip started.", labels=("what",)
+    )
+    for what in ("published", "received", "duplicates", "verified", "delivered", "sent"):
+        counts.add_metric([what], getattr(stats, what))
+    yield counts
+    drops = GaugeMetricFamily(
+        "fogp2p_gossip_drops", "What gossip dropped since it started.", labels=("reason",)
+    )
+    for reason, count in stats.drops.items():
+        drops.add_metric([reason], count)
+    yield drops

@@ -156,6 +156,9 @@ def _bracketed(host: str) -> str:
 
 def _write_token(context: Context, path: Path) -> None:
     """A new token at each start, readable by the owner only, whole or absent."""
+    for each in list(context.tokens):
+        if each.expires_at is None:  # the one of before the API was restarted
+            context.tokens.revoke(each.id)
     text, _ = context.tokens.add(
         context.secret(), name="api.token", scope=Scope.ADMIN, now=context.now(), ttl_s=None
     )

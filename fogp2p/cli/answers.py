@@ -13,6 +13,9 @@ from typing import Any, Final
 from fogp2p.schema import about, named, schemas
 
 __all__ = [
+    "BackedUp",
+    "BackupContents",
+    "BackupFile",
     "Completion",
     "ConfigCheck",
     "ConfigEdited",
@@ -29,6 +32,7 @@ __all__ = [
     "ManPages",
     "Page",
     "Place",
+    "Restored",
     "SandboxRun",
     "SandboxWalls",
     "Schemas",
@@ -196,6 +200,39 @@ class Topic:
     title: str
 
 
+@dataclass(frozen=True, slots=True)
+class BackupFile:
+    """One file in a backup."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackupContents:
+    """What a backup holds."""
+
+    file: str
+    created: int = field(metadata=about("Seconds since 1970 UTC."))
+    program: str = field(metadata=about("Who wrote it, with version."))
+    encrypted: bool
+    files: tuple[BackupFile, ...]
+
+
+@named("backup/1")
+@dataclass(frozen=True, slots=True)
+class BackedUp(BackupContents):
+    """A backup was written."""
+
+
+@named("restore/1")
+@dataclass(frozen=True, slots=True)
+class Restored(BackupContents):
+    """A backup was put in place."""
+
+    kept: tuple[str, ...] = field(metadata=about("Names under which old files are kept."))
+
+
 @named("topics/1")
 @dataclass(frozen=True, slots=True)
 class Topics:
@@ -345,7 +382,13 @@ class Version:
 
 
 # Answers with classes elsewhere.
-_ELSEWHERE: Final = ("fogp2p.api", "fogp2p.cli.commands.demo", "fogp2p.doctor")
+_ELSEWHERE: Final = (
+    "fogp2p.api",
+    "fogp2p.cli.commands.demo",
+    "fogp2p.conformance.report",
+    "fogp2p.doctor",
+    "fogp2p.sim.report",
+)
 
 
 def known_schemas() -> Mapping[str, type[Any]]:

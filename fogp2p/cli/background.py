@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import subprocess
+import sys
 from typing import Final
 
 from fogp2p.environment import DiskError
@@ -46,6 +47,12 @@ def start_in_background(output: Output, settings: tuple[str, ...]) -> Up:
             pass_fds=(write_end,),
             start_new_session=True,
         )
+    except OSError as exc:
+        os.close(read_end)
+        raise NotStarted(
+            f"cannot run {sys.executable}: {exc.strerror or exc}",
+            hint="is it installed as a whole?",
+        ) from exc
     finally:
         os.close(handle)
         os.close(write_end)

@@ -91,7 +91,19 @@ _BY_STATUS: Final = {
 _BY_NUMBER: Final = {
     "FOG-CLI-001": NOT_FOUND,  # no such peer
     "FOG-CLI-002": NOT_FOUND,  # no keys yet
+    "FOG-BAK-002": BROKEN,  # half restored
+    "FOG-BLOB-001": NOT_FOUND,
     "FOG-DISK-001": BROKEN,
+    "FOG-INV-003": REFUSED,  # wrong words
+    "FOG-INV-004": REFUSED,  # used, expired or burnt
+    "FOG-INV-005": NOT_FOUND,
+    "FOG-LOG-001": NOT_PERMITTED,  # a matter of the group's members
+    "FOG-LOG-002": BROKEN,
+    "FOG-STORE-001": BROKEN,
+    "FOG-STORE-002": BROKEN,
+    "FOG-STORE-003": BROKEN,
+    "FOG-STORE-004": BROKEN,
+    "FOG-SVC-001": REFUSED,  # for now: what the API says with status 503
     NotFound.number: NOT_FOUND,
     WrongUse.number: WRONG_USE,
     Refused.number: REFUSED,

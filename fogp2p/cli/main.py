@@ -49,6 +49,7 @@ COMMANDS: Final = {
     "conformance": "check whether a peer keeps the specifications",
     "sandbox": "try the sandbox for untrusted jobs",
     "testnet": "run several peers on this machine",
+    "simulate": "a whole network in this process, with faults from a seed",
     "demo": "a scripted tour of a local network, with proof",
     "docs": "the manual, error codes, completion, man pages",
     "version": "which version this is",

@@ -41,6 +41,8 @@ def find_peer(client: Client, text: str) -> str:
 def _contacts(client: Client) -> list[tuple[str, str]]:
     """(id, name) of the peers that an invite has verified."""
     try:
-        return [(each["peer_id"], each["name"]) for each in client.get("contacts").get("contacts", ())]
+        return [
+            (each["peer_id"], each["name"]) for each in client.get("contacts").get("contacts", ())
+        ]
     except PeerSaid:  # a peer without this part still has connections to name
         return []

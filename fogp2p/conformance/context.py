@@ -132,6 +132,19 @@ class Talk:
             raise CheckFailed(f"the peer ended the stream instead of sending {what}")
         return found
 
+    async def answer_or_end(self, what: str) -> bytes | None:
+        """The next frame, or None when the peer ends the stream. Raises CheckFailed for neither."""
+        try:
+            with trio.fail_after(self._patience_s):
+                return await read_frame(self, self._decoder)
+        except TransportError as exc:
+            self._transcript.note(f"refused: {exc}")
+            return None
+        except RemoteProtocolError as exc:
+            raise CheckFailed(f"what the peer says to {what} is no frame: {exc}") from exc
+        except trio.TooSlowError:
+            raise CheckFailed(f"the peer neither answers nor refuses {what}") from None
+
     async def silence(self, what: str, timeout_s: float) -> None:
         """Nothing comes for so long. Raises CheckFailed when something does."""
         with trio.move_on_after(timeout_s):

@@ -16,13 +16,13 @@ import trio
 from fogp2p.codec import Schema, decode, encode
 from fogp2p.errors import RemoteProtocolError
 from fogp2p.framing import encode_frame
-from fogp2p.host import Stream
+from fogp2p.host import Handler, Stream
 from fogp2p.identity import verify
 from fogp2p.ids import PeerId, ProtocolId
 
 from .config import CONNECT_TIMEOUT_S
 from .context import Context, Talk, Visitor
-from .errors import CheckFailed
+from .errors import CheckFailed, NotApplicable
 
 __all__ = [
     "MAX_HELLO_BYTES",
@@ -30,6 +30,7 @@ __all__ = [
     "V1_1",
     "VERSION",
     "Agreed",
+    "admitted",
     "agreed",
     "called",
     "calling",
@@ -65,15 +66,20 @@ def hello(
     handshake: Sequence[Sequence[int]] = (V1_0, V1_1),
     echo: Sequence[Sequence[int]] = (V1_0, V1_1),
     features: Sequence[str] = (),
+    others: Sequence[str] = (),
     extra: Mapping[int, Any] | None = None,
 ) -> dict[int, Any]:
-    """A hello as a map; `echo` are the versions of fog/echo offered, () for none."""
+    """A hello as a map; `echo` are the versions of fog/echo offered, () for none. `others` are
+    protocols offered in 1.0."""
     offer = [[[list(each), 0] for each in echo], list(features)]
+    offers: dict[str, Any] = {name: [[[V1_0, 0]], []] for name in others}
+    if echo:
+        offers[_ECHO] = offer
     return {
         1: [list(each) for each in handshake],
         2: nonce,
         3: "fogp2p conformance",
-        4: {_ECHO: offer} if echo else {},
+        4: offers,
         5: {},
         **(extra or {}),
     }
@@ -133,9 +139,11 @@ def our_choice(visitor: Visitor, chosen: list[Any], signed: bytes) -> dict[int, 
 
 
 @asynccontextmanager
-async def calling(context: Context) -> AsyncIterator[tuple[Visitor, Talk]]:
+async def calling(
+    context: Context, handlers: Mapping[ProtocolId, Handler] | None = None
+) -> AsyncIterator[tuple[Visitor, Talk]]:
     """We begin: our id is the smaller one, and the stream is open."""
-    async with context.visitor(side="smaller") as visitor:
+    async with context.visitor(side="smaller", handlers=handlers) as visitor:
         talk = await visitor.open(VERSION, max_bytes=MAX_HELLO_BYTES)
         try:
             yield visitor, talk
@@ -167,9 +175,11 @@ async def called(context: Context) -> AsyncIterator[tuple[Visitor, Talk]]:
 
 
 @asynccontextmanager
-async def agreed(context: Context, **offer: Any) -> AsyncIterator[Agreed]:
+async def agreed(
+    context: Context, handlers: Mapping[ProtocolId, Handler] | None = None, **offer: Any
+) -> AsyncIterator[Agreed]:
     """A whole run, begun by us, every word of it checked."""
-    async with calling(context) as (visitor, talk):
+    async with calling(context, handlers) as (visitor, talk):
         ours = hello(context.random.randbytes(32), **offer)
         sent = encode(ours)
         await talk.say(framed(sent), "hello")
@@ -191,3 +201,15 @@ async def agreed(context: Context, **offer: Any) -> AsyncIterator[Agreed]:
             raise CheckFailed("the signature under the peer's choice does not verify")
         context.transcript.note(f"agreed: {chosen}")
         yield Agreed(visitor, talk, theirs, chosen[0], chosen[1])
+
+
+@asynccontextmanager
+async def admitted(
+    context: Context, protocol: ProtocolId, handlers: Mapping[ProtocolId, Handler] | None = None
+) -> AsyncIterator[Visitor]:
+    """Agreed on version 1.0 of `protocol`. Raises NotApplicable when the peer does not offer it."""
+    name = protocol[1:].rpartition("/")[0]
+    async with agreed(context, handlers, echo=(), others=(name,)) as run:
+        if name not in run.protocols:
+            raise NotApplicable(f"the peer does not offer {name} 1.0")
+        yield run.visitor

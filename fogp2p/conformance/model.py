@@ -30,6 +30,10 @@ SOURCES: Final = {
     "ECH": ("echo", "specs/echo/echo-v1.md"),
     "GOS": ("gossip", "specs/gossip/gossip-v1.md"),
     "KAD": ("kad", "specs/kad/kad-v1.md"),
+    "REG": ("registry", "specs/registry/registry-v1.md"),
+    "INV": ("invite", "specs/invite/invite-v1.md"),
+    "BLO": ("blob", "specs/blob/blob-v1.md"),
+    "LOG": ("log", "specs/log/log-v1.md"),
 }
 """First three letters of an anchor -> the specification's short name, and its text."""
 

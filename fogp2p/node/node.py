@@ -20,6 +20,7 @@ from fogp2p.ids import PeerId, ProtocolId, protocol_id
 from fogp2p.paths import Paths
 from fogp2p.protocols import echo, ping
 from fogp2p.protocols.blob import Blobs
+from fogp2p.protocols.gossip import Gossip, GossipStats
 from fogp2p.protocols.invite import Invites
 from fogp2p.protocols.log import Logs
 from fogp2p.protocols.registry import Registry
@@ -193,6 +194,13 @@ class Node:
         """Peers that announced `key`. Raises LocalProtocolError("kad-key") for another key."""
         self._announcing()
         return await self._parts.ways.find_providers(key, deadline=deadline)
+
+    def gossip_stats(self) -> GossipStats | None:
+        """What topics did, and what was dropped and why; None while gossip is down."""
+        if not self._supervisor.is_ready("gossip"):
+            return None
+        gossip: Gossip = self._supervisor.value("gossip")
+        return gossip.stats()
 
     @property
     def registry(self) -> Registry:

@@ -57,7 +57,7 @@ class Rooms:
         self._event_log = event_log
         self._paths = paths
         self._config = parts.config
-        file = paths.state / "registry" if paths is not None else None
+        file = paths.registry if paths is not None else None
         # It outlives the registry: a number used twice looks like an old copy of us.
         self._numbers = OwnSequence(file, parts.environment)
 
@@ -190,7 +190,7 @@ class Rooms:
             quota_bytes=self._config.blobs.quota_mib * MIB,
             accept_offers=self._config.blobs.accept_files,
         )
-        folder = self._paths.data / "blobs"
+        folder = self._paths.blobs
         async with open_blobs(
             parts.host(), (parts.ways,), parts.environment, folder, config
         ) as blobs:

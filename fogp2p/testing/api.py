@@ -28,6 +28,7 @@ from fogp2p.node import NodeStatus, PeerStatus
 from fogp2p.node.health import count, health_of, reasons_of
 from fogp2p.protocols.blob import Blobs
 from fogp2p.protocols.echo import EchoResult
+from fogp2p.protocols.gossip import GossipStats
 from fogp2p.protocols.invite import Invites
 from fogp2p.protocols.log import Logs
 from fogp2p.protocols.registry import Registry
@@ -132,6 +133,9 @@ class StandInNode:
 
     async def crash_service(self, name: str) -> None:
         self.tree[name] = replace(self.tree[name], state=State.FAILED, why="a drill")
+
+    def gossip_stats(self) -> GossipStats | None:
+        return None
 
     # It has no rooms: whoever asks for one is told so.
 

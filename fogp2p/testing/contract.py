@@ -24,6 +24,7 @@ from fogp2p.errors import (
     FogError,
     LocalProtocolError,
     ProtocolRefused,
+    RemoteProtocolError,
     StreamClosed,
     StreamReset,
     TransportError,
@@ -312,6 +313,33 @@ async def handler_errors_stay_inside(near: Host, far: Host) -> None:
     await steady.aclose()
 
 
+async def a_distrusted_peer_is_disconnected(near: Host, far: Host) -> None:
+    """A handler's RemoteProtocolError ends its stream, or the connection when it says so."""
+    hints = {ECHO: "reset", OTHER: "disconnect"}
+
+    async def refuse(stream: Stream) -> None:
+        await stream.read_some()
+        hint = hints[stream.protocol]
+        error = RemoteProtocolError("a broken rule", code="contract", close_hint=hint)
+        # As a nursery in a handler raises it.
+        raise ExceptionGroup("refused", [error])
+
+    for protocol in hints:
+        far.set_handler(protocol, refuse)
+    await _meet(near, far)
+    with near.events() as here:
+        for protocol in hints:
+            assert near.peers() == (far.peer_id,), "a broken stream ended the connection"
+            stream = await near.open_stream(far.peer_id, [protocol], deadline=_soon())
+            await stream.write_all(b"x")
+            await _raises(StreamReset, stream.read_some)
+        with trio.fail_after(PATIENCE_S):
+            async for event in here:
+                if isinstance(event, Disconnected):
+                    break
+    assert near.peers() == () == far.peers()
+
+
 async def a_handler_that_returns_closes(near: Host, far: Host) -> None:
     """The stream of a handler that returned reads its end."""
 
@@ -543,6 +571,7 @@ CHECKS: tuple[Check, ...] = (
     a_waiting_reader_is_woken,
     a_slow_reader_stops_the_writer,
     handler_errors_stay_inside,
+    a_distrusted_peer_is_disconnected,
     a_handler_that_returns_closes,
     unknown_protocols_are_refused,
     the_gate_is_asked,

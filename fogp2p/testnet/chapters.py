@@ -12,6 +12,7 @@ from fogp2p.tasks import open_tasks
 
 from .conversation import Conversation
 from .peers import LocalPeer
+from .repair import Repair
 from .stage import Chapter, Stage
 
 __all__ = ["CHAPTERS", "OLD_VERSIONS", "is_old", "play"]
@@ -182,6 +183,7 @@ CHAPTERS: Final[tuple[Chapter, ...]] = (
     Meet(),
     Versions(),
     Talk(),
+    Repair(),
     Crash(),
     Conversation(),
 )

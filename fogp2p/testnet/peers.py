@@ -24,6 +24,8 @@ __all__ = ["LocalPeer", "PeerFailed"]
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 10.0
 _REQUEST_TIMEOUT_S: Final = 30.0
+# Whoever asks for events after a number that is not reached yet is told the newest one.
+_NOT_YET: Final = 2**52
 
 
 class PeerFailed(FogError):
@@ -89,6 +91,24 @@ class LocalPeer:
     async def post(self, route: str, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Ask its API. Raises NotRunning and PeerSaid."""
         return await self._call(lambda: self._client.post(route, fields))
+
+    async def last_event(self) -> int:
+        """The number of its newest event. Raises NotRunning and PeerSaid."""
+        return int((await self._call(lambda: next(self._client.events(since=_NOT_YET))))["id"])
+
+    async def happened(self, since: int) -> list[dict[str, Any]]:
+        """Its events after number `since`, up to now. Raises NotRunning and PeerSaid."""
+        last, found = await self.last_event(), []
+
+        def read() -> dict[str, Any]:
+            for event in self._client.events(since=since) if last > since else ():
+                found.append(event)
+                if event["id"] >= last:
+                    break
+            return {}
+
+        await self._call(read)
+        return found
 
     async def _call(self, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return await self._environment.executor.in_thread(ask)

@@ -34,6 +34,9 @@ IDLE_S: Final = 60.0
 MAX_SOURCES: Final = 8
 # A source that sent so many wrong chunks is asked no more.
 MAX_FAULTS: Final = 1
+# A source that had nothing more may be fetching the same blob: its bitmap is asked for again after
+# this long. It has 4 KiB at the most.
+HAVE_AGAIN_S: Final = 2.0
 # Looking for more sources while there are fewer than wanted.
 LOOK_AGAIN_S: Final = 15.0
 # A receiver says how far it is at least so often; a sender waits four times as long.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -24,6 +25,7 @@ from fogp2p.tasks import open_tasks
 
 from .config import (
     CHUNK_BYTES,
+    HAVE_AGAIN_S,
     LOOK_AGAIN_S,
     MAX_MANIFEST_BYTES,
     MAX_REPLY_BYTES,
@@ -152,15 +154,18 @@ class Download:
         known = await self._store.encoded_manifest(self.cid)
         if known is not None:
             return known
+        found: Iterable[PeerId] = ()  # those named come first: looking for others takes its time
         with trio.move_on_at(deadline), self._host.events() as events:
-            while True:
-                for peer in self._new(wanted, await self._find(self.cid)):
+            for turn in itertools.count():
+                for peer in self._new(wanted, found):
                     try:
                         return await self._manifest_from(peer)
                     except (RemoteProtocolError, TransportError) as exc:
                         self.failures[peer] = str(exc)
-                await _until_somebody_comes(events)
-                self.failures.clear()  # whoever did not have it may have it now
+                if turn:
+                    await _until_somebody_comes(events)
+                    self.failures.clear()  # whoever did not have it may have it now
+                found = await self._find(self.cid)
         raise self._nobody(f"nobody gave the manifest of {self.cid}")
 
     async def _manifest_from(self, peer: PeerId) -> bytes:
@@ -182,14 +187,17 @@ class Download:
 
     async def _recruit(self, nursery: trio.Nursery, wanted: list[PeerId]) -> None:
         """Start with whoever is known, and look for more while there are few."""
+        found: Iterable[PeerId] = ()
         with self._host.events() as events:
-            while True:
-                for peer in self._new(wanted, await self._find(self.cid)):
+            for turn in itertools.count():
+                for peer in self._new(wanted, found):
                     if len(self._active) >= MAX_SOURCES:
                         break
                     self._active.add(peer)
                     nursery.start_soon(self._take_from, nursery, peer)
-                await _until_somebody_comes(events)
+                if turn:
+                    await _until_somebody_comes(events)
+                found = await self._find(self.cid)
                 banned = {peer for peer in self.failures if self._swarm_of().is_banned(peer)}
                 self.failures = {peer: self.failures[peer] for peer in banned}
 
@@ -222,7 +230,7 @@ class Download:
             if asked:
                 await self._take(nursery, peer, asked.popleft(), await source.hear())
                 continue
-            with trio.move_on_after(LOOK_AGAIN_S) as waiting:
+            with trio.move_on_after(HAVE_AGAIN_S) as waiting:
                 await self._change()
             if waiting.cancelled_caught:  # it may be fetching the same blob itself
                 body = await source.want(Request("have", self.cid))

@@ -235,6 +235,7 @@ class Blobs:
         failure: FogError | None = None
         async with open_tasks() as nursery:
             nursery.start_soon(self._report, stream, cid)
+            nursery.start_soon(_until_gone, stream)
             try:
                 await self._take(peer, cid, name)
             except FogError as exc:
@@ -271,7 +272,7 @@ class Blobs:
         while True:
             await trio.sleep(PROGRESS_S)
             kept = self.store.find(cid)
-            if kept is not None and not kept.is_whole:
+            if kept is None or not kept.is_whole:
                 # Half a frame would spoil what follows it.
                 with trio.CancelScope(shield=True):
                     await self._say(stream, self._count(cid))
@@ -282,3 +283,9 @@ class Blobs:
     async def _say(self, stream: Stream, frame: bytes) -> None:
         with deadline_of(within(REPLY_TIMEOUT_S), "answering an offer"):
             await stream.write_all(encode_frame(frame, max_bytes=MAX_REPLY_BYTES))
+
+
+async def _until_gone(stream: Stream) -> None:
+    """Raise StreamReset when the sender is gone: nobody waits for the file any more."""
+    while await stream.read_some():
+        pass  # it has nothing to say; what it says is not kept

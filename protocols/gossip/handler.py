@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from functools import partial
 
 import trio
 
 from fogp2p.addresses import Scope, scope_of
-from fogp2p.environment import Environment, deadline_of, within
-from fogp2p.errors import FogError, LimitExceeded, LocalProtocolError
-from fogp2p.events import EventHub, Gap
-from fogp2p.framing import FrameDecoder, encode_frame, read_frame
+from fogp2p.environment import Environment, within
+from fogp2p.errors import FogError, LimitExceeded, LocalProtocolError, RemoteProtocolError
+from fogp2p.events import Gap
+from fogp2p.framing import FrameDecoder, read_frame
 from fogp2p.host import (
     Connected,
     ConnectionInfo,
@@ -32,18 +33,23 @@ from fogp2p.ids import PeerId
 from fogp2p.tasks import open_tasks
 
 from .config import (
-    BATCH_BYTES,
+    FRAMES_AT_ONCE,
     MAX_DATA_BYTES,
     MAX_RPC_BYTES,
     MAX_STREAMS_PER_MINUTE,
     MAX_TOPIC_BYTES,
-    OUTBOX,
     PROTOCOLS,
     STREAM_TIMEOUT_S,
+    V12,
+    VALIDATOR_SHARE,
+    VALIDATOR_SLOW_S,
     GossipConfig,
 )
 from .machine import Router
-from .messages import Envelope, Rpc, is_forged
+from .messages import Envelope, Rpc, is_forged, is_verifiable
+from .outbox import Outbox
+from .stats import GossipStats
+from .subscriber import Subscriber
 
 __all__ = ["Gossip", "open_gossip"]
 
@@ -58,7 +64,7 @@ async def open_gossip(
     environment: Environment,
     config: GossipConfig | None = None,
 ) -> AsyncIterator[Gossip]:
-    """Spread messages by gossipsub 1.1 while the context lasts."""
+    """Spread messages by gossipsub 1.2 while the context lasts."""
     async with open_tasks() as nursery:
         settings = config if config is not None else GossipConfig()
         gossip = Gossip(host, identity, environment, settings, nursery)
@@ -72,43 +78,6 @@ async def open_gossip(
             for protocol in PROTOCOLS:
                 host.remove_handler(protocol)
             nursery.cancel_scope.cancel()
-
-
-class _Outbox:
-    """Frames waiting for one peer. Full, it loses the oldest messages; changes of the mesh stay."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[tuple[bytes, bool]] = deque()
-        self._news = trio.Event()
-        self.lost = 0
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the next one costs another."""
-        return len(self._waiting) >= OUTBOX
-
-    def put(self, frame: bytes, *, is_control: bool) -> bool:
-        """False when even what may not be lost is too much: the peer does not read."""
-        self._news.set()
-        if self.is_full:
-            oldest = next((each for each in self._waiting if not each[1]), None)
-            if oldest is None:
-                self.lost += not is_control
-                return not is_control
-            self._waiting.remove(oldest)
-            self.lost += 1
-        self._waiting.append((frame, is_control))
-        return True
-
-    async def get(self) -> bytes:
-        """Everything that waits, up to one batch."""
-        while not self._waiting:
-            self._news = trio.Event()
-            await self._news.wait()
-        batch = bytearray()
-        while self._waiting and len(batch) < BATCH_BYTES:
-            batch += self._waiting.popleft()[0]
-        return bytes(batch)
 
 
 class Gossip(PubSub):
@@ -127,12 +96,14 @@ class Gossip(PubSub):
         self._identity = identity
         self._config = config
         self._nursery = nursery
-        self._hubs: dict[str, tuple[EventHub[Message], int]] = {}
+        self._subscribers: dict[str, list[Subscriber]] = {}
         self._validators: dict[str, Validator] = {}
-        self._outboxes: dict[int, tuple[PeerId, _Outbox, trio.CancelScope]] = {}
+        self._outboxes: dict[int, tuple[PeerId, Outbox, trio.CancelScope]] = {}
+        self._boxes: dict[PeerId, tuple[Outbox, trio.CancelScope]] = {}
         self._inbound: dict[PeerId, list[float]] = {}
         self._met = trio.lowlevel.ParkingLot()
-        self._lost = 0
+        self._clock = environment.clock
+        self._spent: dict[str, float] = {}  # by validators since the last heartbeat
         # Numbers rise over restarts, too: others remember what they have seen.
         self._number = int(environment.clock.wall() * 1_000_000_000)
 
@@ -146,9 +117,11 @@ class Gossip(PubSub):
                 "a topic has 1-256 bytes, a message at most 64 KiB", code="gossip-message"
             )
         subscribed = set(self.router.peers_of(topic))
-        boxes = [box for peer, box, _ in self._outboxes.values() if peer in subscribed]
+        boxes = [box for peer, (box, _) in self._boxes.items() if peer in subscribed]
         if boxes and all(box.is_full for box in boxes):
+            self.router.tally.drop("overload")
             raise LimitExceeded(f"{topic} is published faster than anybody reads it")
+        self.router.tally.count("published")
         self._number += 1
         bare = Envelope(self._host.peer_id, self._number, topic, data)
         signature = self._identity.sign(bare.preimage())
@@ -164,19 +137,17 @@ class Gossip(PubSub):
 
     @contextmanager
     def _subscribed(self, topic: str) -> Iterator[Subscription]:
-        hub, count = self._hubs.get(topic, (EventHub[Message](), 0))
         self.router.subscribe(topic, trio.current_time())
-        self._hubs[topic] = (hub, count + 1)
         self._flush()
+        subscriber = Subscriber()
+        self._subscribers.setdefault(topic, []).append(subscriber)
         try:
-            with hub.listen() as messages:
-                yield _Listener(messages)
+            yield subscriber
         finally:
-            hub, count = self._hubs[topic]
-            if count > 1:
-                self._hubs[topic] = (hub, count - 1)
-            else:
-                del self._hubs[topic]
+            others = self._subscribers[topic]
+            others.remove(subscriber)
+            if not others:
+                del self._subscribers[topic]
                 self.router.unsubscribe(topic, trio.current_time())
                 self._flush()
 
@@ -186,10 +157,28 @@ class Gossip(PubSub):
         else:
             self._validators[topic] = validator
 
-    @property
-    def lost(self) -> int:
-        """Messages that were not sent because a peer read too slowly (`gossip_backlog`)."""
-        return self._lost + sum(outbox.lost for _, outbox, _ in self._outboxes.values())
+    def stats(self) -> GossipStats:
+        """What was done since the start and what is held now."""
+        router, counts = self.router, self.router.tally.counts
+        return GossipStats(
+            published=counts["published"],
+            received=counts["received"],
+            duplicates=counts["duplicates"],
+            verified=counts["verified"],
+            delivered=counts["delivered"],
+            sent=counts["sent"],
+            asked=counts["asked"],
+            replaced=counts["replaced"],
+            idontwant_sent=counts["idontwant_sent"],
+            idontwant_received=counts["idontwant_received"],
+            slow_validations=counts["slow_validations"],
+            drops=router.tally.labelled(),
+            peers=router.peer_count,
+            mesh={topic: len(members) for topic, members in sorted(router.mesh.items())},
+            seen=len(router.seen),
+            cached=len(router.cache),
+            queued=sum(len(outbox) for _, outbox, _ in self._outboxes.values()),
+        )
 
     # --- receiving -------------------------------------------------------------------------------
 
@@ -199,17 +188,20 @@ class Gossip(PubSub):
         self._count_stream(peer)
         await self._until_met(peer)
         decoder = FrameDecoder(max_bytes=MAX_RPC_BYTES)
+        taken = 0
         while (frame := await read_frame(stream, decoder)) is not None:
-            rpc = Rpc.from_bytes(frame)
-            for envelope in self.router.receive(peer, rpc, trio.current_time()):
-                self._judge(envelope, peer)
-            self._flush()
-            await trio.lowlevel.checkpoint()
+            if self.router.is_muted(peer, trio.current_time()):
+                self.router.tally.drop("muted")
+            else:
+                self._take(peer, frame)
+            taken += 1
+            if taken % FRAMES_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
 
     async def _until_met(self, peer: PeerId) -> None:
         """Its stream may be here before ours is there; what it says first must not be lost."""
         with trio.move_on_after(STREAM_TIMEOUT_S):
-            while not any(other == peer for other, _, _ in self._outboxes.values()):
+            while peer not in self._boxes:
                 await self._met.park()
 
     def _count_stream(self, peer: PeerId) -> None:
@@ -219,84 +211,134 @@ class Gossip(PubSub):
             raise LimitExceeded("more gossip streams than one peer needs")
         self._inbound[peer] = [*recent, now]
 
+    def _take(self, peer: PeerId, frame: bytes) -> None:
+        rpc = Rpc.from_bytes(frame, self.router.seen.__contains__)
+        self.router.tally.count("received", len(rpc.publish) + len(rpc.known))
+        for envelope in self.router.receive(peer, rpc, trio.current_time()):
+            self._judge(envelope, peer)
+        self._flush()
+
     def _judge(self, envelope: Envelope, relay: PeerId) -> None:
         now = trio.current_time()
-        if envelope.id in self.router.seen:
+        if envelope.id in self.router.seen or self.router.is_muted(relay, now):
             return
+        if not is_verifiable(envelope.author):
+            self.router.tally.drop("unverifiable")
+            return
+        self.router.tally.count("verified")
         genuine = not is_forged(envelope) and verify(
             envelope.author, envelope.preimage(), envelope.signature
         )
         if not genuine:
+            self.router.tally.drop("forged")
             self.router.reject(envelope, relay, now, forged=True)
-            return
-        validator = self._validators.get(envelope.topic)
-        verdict = Verdict.ACCEPT
-        if validator is not None:
-            verdict = validator(_message(envelope, relay))
-        match verdict:
+        elif not self.router.rates.of_topic(envelope.topic, now):
+            self.router.tally.drop("topic-rate")
+            self.router.ignore(envelope, now)
+        else:
+            self._validate(envelope, relay, now)
+
+    def _validate(self, envelope: Envelope, relay: PeerId, now: float) -> None:
+        match self._verdict(envelope, relay):
             case Verdict.ACCEPT:
                 if self.router.accept(envelope, relay, now):
+                    self.router.tally.count("delivered")
                     self._deliver(envelope, relay)
             case Verdict.REJECT:
+                self.router.tally.drop("rejected")
                 self.router.reject(envelope, relay, now, forged=False)
             case Verdict.IGNORE:
+                self.router.tally.drop("ignored")
+                self.router.ignore(envelope, now)
+            case None:
                 self.router.ignore(envelope, now)
 
+    def _verdict(self, envelope: Envelope, relay: PeerId) -> Verdict | None:
+        """What the topic's validator says; None when it failed or has used up its time."""
+        validator = self._validators.get(envelope.topic)
+        if validator is None:
+            return Verdict.ACCEPT
+        spent = self._spent.get(envelope.topic, 0.0)
+        if spent > VALIDATOR_SHARE * self._config.heartbeat_s:
+            self.router.tally.drop("validator-slow")
+            return None
+        start = self._clock.monotonic()
+        try:
+            return validator(_message(envelope, relay))
+        except RemoteProtocolError:
+            return Verdict.REJECT  # it could not be read: as if the validator had said so
+        except FogError as exc:
+            _LOG.warning("gossip_validator_failed topic=%s reason=%s", envelope.topic, exc)
+            self.router.tally.drop("validator-error")
+            return None
+        finally:
+            took = self._clock.monotonic() - start
+            self._spent[envelope.topic] = spent + took
+            self.router.tally.count("slow_validations", took >= VALIDATOR_SLOW_S)
+
     def _deliver(self, envelope: Envelope, relay: PeerId) -> None:
-        found = self._hubs.get(envelope.topic)
-        if found is not None:
-            found[0].publish(_message(envelope, relay))
+        subscribers = self._subscribers.get(envelope.topic, ())
+        message = _message(envelope, relay)
+        for subscriber in subscribers:
+            self.router.tally.drop("subscriber", subscriber.put(message))
 
     # --- sending ---------------------------------------------------------------------------------
 
     def _flush(self) -> None:
         """Hand what the router wants sent to the peers' queues."""
-        boxes = {peer: (outbox, scope) for peer, outbox, scope in self._outboxes.values()}
-        frames: dict[int, bytes] = {}  # one RPC goes to many
+        if not self.router.outgoing:
+            return
+        now, encoded = trio.current_time(), dict[int, tuple[bytes, bool, bytes | None]]()
         for peer, rpc in self.router.outgoing:
-            if peer not in boxes:
+            found = self._boxes.get(peer)
+            if found is None:
                 continue
-            if id(rpc) not in frames:
-                frames[id(rpc)] = encode_frame(rpc.to_bytes(), max_bytes=MAX_RPC_BYTES)
-            outbox, scope = boxes[peer]
-            if not outbox.put(frames[id(rpc)], is_control=rpc.is_control):
+            if id(rpc) not in encoded:  # one RPC goes to many
+                name = rpc.publish[0].id if rpc.publish else None
+                encoded[id(rpc)] = (rpc.to_bytes(), rpc.is_control, name)
+            body, is_control, name = encoded[id(rpc)]
+            outbox, scope = found
+            if not outbox.put(body, is_control=is_control, name=name, now=now):
                 _LOG.info("gossip_peer_stuck peer=%s", peer.short)
                 scope.cancel()
         self.router.outgoing.clear()
 
     async def _talk(self, connection: ConnectionInfo) -> None:
-        """Our stream towards one peer, for as long as the connection lasts."""
-        peer, outbox = connection.peer, _Outbox()
+        """Our stream towards one peer, for as long as the connection lasts and it reads."""
+        peer = connection.peer
+        outbox = Outbox(self.router.tally, partial(self.router.has, peer))
         try:
             deadline = within(STREAM_TIMEOUT_S)
             stream = await self._host.open_stream(peer, PROTOCOLS, deadline=deadline)
         except FogError as exc:
             _LOG.debug("gossip_absent peer=%s reason=%s", peer.short, exc)
             return
-        if any(other == peer for other, _, _ in self._outboxes.values()):
+        if peer in self._boxes:
             stream.reset()
             return
         with trio.CancelScope() as scope:
             self._outboxes[connection.number] = (peer, outbox, scope)
+            self._boxes[peer] = (outbox, scope)
             self.router.came(
                 peer,
                 is_outbound=connection.direction is Direction.OUTBOUND,
                 address=_public_address(connection),
                 now=trio.current_time(),
+                speaks_idontwant=stream.protocol == V12,
             )
             self._met.unpark_all()
             self._flush()
             try:
                 async with stream:
                     while True:
-                        frames = await outbox.get()
-                        with deadline_of(within(STREAM_TIMEOUT_S), "sending gossip"):
-                            await stream.write_all(frames)
+                        frame = await outbox.get()
+                        scope.deadline = within(STREAM_TIMEOUT_S)
+                        await stream.write_all(frame)
+                        scope.deadline = math.inf
             except FogError as exc:
                 _LOG.debug("gossip_ended peer=%s reason=%s", peer.short, exc)
             finally:
-                self._lost += outbox.lost
-                del self._outboxes[connection.number]
+                del self._outboxes[connection.number], self._boxes[peer]
                 self.router.went(peer, trio.current_time())
 
     # --- keeping up ------------------------------------------------------------------------------
@@ -336,21 +378,9 @@ class Gossip(PubSub):
         """The heartbeat."""
         while True:
             await trio.sleep(self._config.heartbeat_s)
+            self._spent.clear()
             self.router.heartbeat(trio.current_time())
             self._flush()
-
-
-class _Listener:
-    """The messages of a topic from now on."""
-
-    def __init__(self, messages: AsyncIterator[Message | Gap]) -> None:
-        self._messages = messages
-
-    def __aiter__(self) -> _Listener:
-        return self
-
-    async def __anext__(self) -> Message | Gap:
-        return await anext(self._messages)
 
 
 def _message(envelope: Envelope, relay: PeerId) -> Message:

@@ -12,7 +12,7 @@ Spec: specs/gossip/gossip-v1.md.
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -25,8 +25,12 @@ from .config import (
     FANOUT_TTL_S,
     GOSSIP_THRESHOLD,
     GRAYLIST_THRESHOLD,
+    IDONTWANT_FROM_BYTES,
+    IDONTWANT_HEARTBEATS,
     IWANT_FOLLOWUP_S,
     MAX_BACKOFF_S,
+    MAX_HAS,
+    MAX_IDONTWANT_PER_HEARTBEAT,
     MAX_IDS,
     MAX_IHAVE_PER_HEARTBEAT,
     MAX_OWN_TOPICS,
@@ -35,11 +39,15 @@ from .config import (
     OPPORTUNISTIC_THRESHOLD,
     PRUNE_BACKOFF_S,
     PUBLISH_THRESHOLD,
+    SILENT_REPLACED,
     UNSUBSCRIBE_BACKOFF_S,
     GossipConfig,
 )
 from .messages import Envelope, Have, Prune, Rpc, Subscription
+from .rates import Rates
 from .scores import Scores
+from .silence import Silence
+from .stats import Tally
 
 __all__ = ["Router"]
 
@@ -60,8 +68,18 @@ class Chance(Protocol):
 class _Peer:
     is_outbound: bool
     topics: set[str] = field(default_factory=set)
+    speaks_idontwant: bool = False
     ihaves: int = 0
     asked: int = 0
+    idontwants: int = 0
+    # Ids of messages that it has, with the heartbeat that saw it.
+    has: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
+
+    def shows(self, name: bytes, beat: int) -> None:
+        """It said so, or sent us the message."""
+        self.has[name] = beat
+        if len(self.has) > MAX_HAS:
+            self.has.popitem(last=False)
 
 
 class Router:
@@ -69,6 +87,8 @@ class Router:
 
     def __init__(self, own: PeerId, config: GossipConfig, source: Chance) -> None:
         self.scores = Scores()
+        self.rates = Rates(config)
+        self.tally = Tally()
         self.seen = Seen()
         self.cache = MessageCache()
         self.mesh: dict[str, set[PeerId]] = {}
@@ -80,13 +100,22 @@ class Router:
         self._fanout: dict[str, tuple[set[PeerId], float]] = {}
         self._backoff: dict[str, dict[PeerId, float]] = defaultdict(dict)
         self._promises: dict[tuple[PeerId, bytes], float] = {}
+        self._silence = Silence()
         self._beats = 0
 
     # --- peers and topics ------------------------------------------------------------------------
 
-    def came(self, peer: PeerId, *, is_outbound: bool, address: str, now: float) -> None:
+    def came(
+        self,
+        peer: PeerId,
+        *,
+        is_outbound: bool,
+        address: str,
+        now: float,
+        speaks_idontwant: bool = False,
+    ) -> None:
         """A peer that speaks gossipsub is connected. `address` as in `Scores.came`."""
-        self._peers[peer] = _Peer(is_outbound)
+        self._peers[peer] = _Peer(is_outbound, speaks_idontwant=speaks_idontwant)
         self.scores.came(peer, address, now)
         if self.mesh:
             topics = tuple(Subscription(topic, True) for topic in self.mesh)
@@ -96,8 +125,10 @@ class Router:
         """It is gone, and everything it subscribed to with it."""
         if self._peers.pop(peer, None) is None:
             return
-        for members in self.mesh.values():
+        for topic, members in self.mesh.items():
             members.discard(peer)
+            self._silence.left(topic, peer)
+        self.rates.forget_peer(peer)
         for members, _ in self._fanout.values():
             members.discard(peer)
         self._promises = {key: at for key, at in self._promises.items() if key[0] != peer}
@@ -119,6 +150,8 @@ class Router:
 
     def unsubscribe(self, topic: str, now: float) -> None:
         """Leave a topic."""
+        self._silence.forget(topic)
+        self.rates.forget_topic(topic)
         for peer in sorted(self.mesh.pop(topic, set())):
             self.scores.pruned(peer, topic)
             self._backoff[topic][peer] = now + UNSUBSCRIBE_BACKOFF_S
@@ -128,6 +161,20 @@ class Router:
     def peers_of(self, topic: str) -> list[PeerId]:
         """Who subscribed to `topic`."""
         return sorted(peer for peer, state in self._peers.items() if topic in state.topics)
+
+    def is_muted(self, peer: PeerId, now: float) -> bool:
+        """Whether nothing that it says is worth reading."""
+        return not self.scores.is_clean(peer) and self._score(peer, now) < GRAYLIST_THRESHOLD
+
+    def has(self, peer: PeerId, name: bytes) -> bool:
+        """Whether `peer` showed lately that it has this message."""
+        state = self._peers.get(peer)
+        return state is not None and name in state.has
+
+    @property
+    def peer_count(self) -> int:
+        """Connected peers that speak gossipsub."""
+        return len(self._peers)
 
     # --- messages --------------------------------------------------------------------------------
 
@@ -147,7 +194,7 @@ class Router:
         for more than 100 topics.
         """
         state = self._peers.get(peer)
-        if state is None or self._score(peer, now) < GRAYLIST_THRESHOLD:
+        if state is None or self.is_muted(peer, now):
             return []
         for subscription in rpc.subscriptions:
             self._take_subscription(peer, state, subscription)
@@ -159,13 +206,28 @@ class Router:
             self._take_graft(peer, state, topic, now)
         for prune in rpc.prune:
             self._take_prune(peer, prune, now)
-        return [
-            envelope
-            for envelope in rpc.publish
-            if envelope.topic in self.mesh
-            and envelope.id not in self.seen
-            and envelope.author != self._own
-        ]
+        if rpc.idontwant:
+            self._take_idontwant(peer, state, rpc.idontwant)
+        self.tally.drop("unusable", rpc.unusable)
+        for name in rpc.known:
+            self._take_duplicate(state, name)
+        return [envelope for envelope in rpc.publish if self._is_new(peer, state, envelope, now)]
+
+    def _take_duplicate(self, state: _Peer, name: bytes) -> None:
+        self.tally.count("duplicates")
+        state.shows(name, self._beats)
+
+    def _is_new(self, peer: PeerId, state: _Peer, envelope: Envelope, now: float) -> bool:
+        """The cheap questions, before anything is verified."""
+        if envelope.topic not in self.mesh or envelope.author == self._own:
+            return False
+        if envelope.id in self.seen:
+            self._take_duplicate(state, envelope.id)
+            return False
+        if not self.rates.of_peer(peer, now):
+            self.tally.drop("peer-rate")
+            return False
+        return True
 
     def accept(self, envelope: Envelope, relay: PeerId, now: float) -> bool:
         """It is genuine and valid: pass it on. False when it was a duplicate after all."""
@@ -175,11 +237,26 @@ class Router:
         self.cache.put(envelope)
         if relay in self._peers:
             self.scores.delivered_first(relay, now)
-        rpc = Rpc(publish=(envelope,))
-        for peer in sorted(self.mesh.get(envelope.topic, ())):
-            if peer not in (relay, envelope.author):
-                self._send(peer, rpc)
+            self._peers[relay].shows(envelope.id, self._beats)
+        self._silence.heard(envelope.topic, relay, is_author=relay == envelope.author)
+        rpc, others = Rpc(publish=(envelope,)), self._not_having(envelope, relay)
+        if len(envelope.data) >= IDONTWANT_FROM_BYTES:
+            told = Rpc(idontwant=(envelope.id,))
+            for peer in others:
+                if self._peers[peer].speaks_idontwant:
+                    self.tally.count("idontwant_sent")
+                    self._send(peer, told)
+        for peer in others:
+            self._send(peer, rpc)
         return True
+
+    def _not_having(self, envelope: Envelope, relay: PeerId) -> list[PeerId]:
+        """Members of the mesh to whom the message is news."""
+        return [
+            peer
+            for peer in sorted(self.mesh.get(envelope.topic, ()))
+            if peer not in (relay, envelope.author) and not self.has(peer, envelope.id)
+        ]
 
     def reject(self, envelope: Envelope, relay: PeerId, now: float, *, forged: bool) -> None:
         """A validator refused it, or its signature is false.
@@ -222,6 +299,7 @@ class Router:
         if not wanted:
             return
         state.asked += len(wanted)
+        self.tally.count("asked", len(wanted))
         self._random.shuffle(wanted)
         # One of them has to come: who promises and does not deliver is noticed.
         self._promises.setdefault((peer, wanted[0]), now + IWANT_FOLLOWUP_S)
@@ -234,6 +312,14 @@ class Router:
             envelope = self.cache.get(name, peer)
             if envelope is not None:
                 self._send(peer, Rpc(publish=(envelope,)))
+
+    def _take_idontwant(self, peer: PeerId, state: _Peer, names: Sequence[bytes]) -> None:
+        self.tally.count("idontwant_received", len(names))
+        room = max(0, MAX_IDONTWANT_PER_HEARTBEAT - state.idontwants)
+        state.idontwants += len(names)
+        self.tally.drop("idontwant-rate", max(0, len(names) - room))
+        for name in names[:room]:
+            state.shows(name, self._beats)
 
     def _take_graft(self, peer: PeerId, state: _Peer, topic: str, now: float) -> None:
         members = self.mesh.get(topic)
@@ -249,6 +335,7 @@ class Router:
         else:
             state.topics.add(topic)
             members.add(peer)
+            self._silence.joined(topic, peer)
             self.scores.grafted(peer, topic, now)
 
     def _take_prune(self, peer: PeerId, prune: Prune, now: float) -> None:
@@ -267,8 +354,14 @@ class Router:
         """Once a second: mend the meshes, gossip, forget."""
         self._beats += 1
         self._judge_promises(now)
-        for state in self._peers.values():
-            state.ihaves = state.asked = 0
+        for peer, state in self._peers.items():
+            if state.idontwants > MAX_IDONTWANT_PER_HEARTBEAT:
+                self.scores.misbehaved(peer, now)
+            state.ihaves = state.asked = state.idontwants = 0
+            while state.has and next(iter(state.has.values())) <= self._beats - (
+                IDONTWANT_HEARTBEATS
+            ):
+                state.has.popitem(last=False)
         for topic in sorted(self.mesh):
             self._mend(topic, now)
             self._gossip(topic, self.mesh[topic], now)
@@ -288,6 +381,8 @@ class Router:
         for peer in sorted(members):
             if self._score(peer, now) < 0:
                 self._prune(peer, topic, now)
+        if config.replace_silent and self._silence.is_failing(topic):
+            self._replace_silent(topic, now)
         if len(members) < config.d_low:
             for peer in self._candidates(topic, now)[: config.d - len(members)]:
                 self._graft(peer, topic, now)
@@ -329,6 +424,26 @@ class Router:
             better = [p for p in self._candidates(topic, now) if self._score(p, now) > median]
             for peer in better[:OPPORTUNISTIC_PEERS]:
                 self._graft(peer, topic, now)
+
+    def _replace_silent(self, topic: str, now: float) -> None:
+        """The mesh does not bring what there is: others instead of those who bring nothing.
+
+        Those who answered when we asked come first. Nobody is punished: a peer behind us may have
+        nothing to bring.
+        """
+        candidates = sorted(self._candidates(topic, now), key=lambda peer: -self._score(peer, now))
+        silent = self._silence.silent(topic, sorted(self.mesh[topic]))
+        for peer in silent[:SILENT_REPLACED]:
+            # Those we dialled make room for such only: an eclipse comes from those who dial us.
+            fit = [p for p in candidates if self._is_outbound(p) or not self._is_outbound(peer)]
+            if fit:
+                candidates.remove(fit[0])
+                self.tally.count("replaced")
+                self._prune(peer, topic, now)
+                self._graft(fit[0], topic, now)
+
+    def _is_outbound(self, peer: PeerId) -> bool:
+        return self._peers[peer].is_outbound
 
     def _gossip(self, topic: str, members: set[PeerId], now: float) -> None:
         names = self.cache.recent(topic)
@@ -394,6 +509,7 @@ class Router:
 
     def _graft(self, peer: PeerId, topic: str, now: float) -> None:
         self.mesh[topic].add(peer)
+        self._silence.joined(topic, peer)
         self.scores.grafted(peer, topic, now)
         self._send(peer, Rpc(graft=(topic,)))
 
@@ -405,6 +521,7 @@ class Router:
 
     def _drop(self, peer: PeerId, topic: str) -> None:
         self.mesh[topic].discard(peer)
+        self._silence.left(topic, peer)
         self.scores.pruned(peer, topic)
 
     def _score(self, peer: PeerId, now: float) -> float:

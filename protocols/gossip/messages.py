@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from fogp2p import protobuf
@@ -15,11 +15,12 @@ from .config import (
     MAX_DATA_BYTES,
     MAX_ID_BYTES,
     MAX_IDS,
+    MAX_MESSAGES_PER_RPC,
     MAX_SUBSCRIPTIONS_PER_RPC,
     MAX_TOPIC_BYTES,
 )
 
-__all__ = ["Envelope", "Have", "Prune", "Rpc", "Subscription", "is_forged"]
+__all__ = ["Envelope", "Have", "Prune", "Rpc", "Subscription", "is_forged", "is_verifiable"]
 
 _TYPES: Final = protobuf.define(
     "fogp2p.gossip",
@@ -38,11 +39,13 @@ _TYPES: Final = protobuf.define(
         "Graft": [("topicID", 1, "bytes")],
         "PeerInfo": [("peerID", 1, "bytes"), ("signedPeerRecord", 2, "bytes")],
         "Prune": [("topicID", 1, "bytes"), ("peers", 2, "PeerInfo*"), ("backoff", 3, "uint64")],
+        "IDontWant": [("messageIDs", 1, "bytes*")],
         "Control": [
             ("ihave", 1, "IHave*"),
             ("iwant", 2, "IWant*"),
             ("graft", 3, "Graft*"),
             ("prune", 4, "Prune*"),
+            ("idontwant", 5, "IDontWant*"),
         ],
         "Rpc": [
             ("subscriptions", 1, "SubOpts*"),
@@ -96,6 +99,11 @@ def is_forged(envelope: Envelope) -> bool:
     return bool(envelope.key) and PeerId.from_key_protobuf(envelope.key) != envelope.author
 
 
+def is_verifiable(author: PeerId) -> bool:
+    """Whether we know this kind of key. Others (RSA) may, and pass it on in good faith."""
+    return author.ed25519 is not None or author.secp256k1 is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """The sender wants a topic, or no longer."""
@@ -122,7 +130,11 @@ class Prune:
 
 @dataclass(frozen=True, slots=True)
 class Rpc:
-    """Everything one frame may say."""
+    """Everything one frame may say.
+
+    Of a frame that was read, `known` are the ids of messages that were known already and so were
+    not looked at further, and `unusable` counts messages that were left out.
+    """
 
     subscriptions: tuple[Subscription, ...] = ()
     publish: tuple[Envelope, ...] = ()
@@ -130,6 +142,9 @@ class Rpc:
     iwant: tuple[bytes, ...] = ()
     graft: tuple[str, ...] = ()
     prune: tuple[Prune, ...] = ()
+    idontwant: tuple[bytes, ...] = ()
+    known: tuple[bytes, ...] = field(default=(), compare=False)
+    unusable: int = field(default=0, compare=False)
 
     @property
     def is_control(self) -> bool:
@@ -152,27 +167,43 @@ class Rpc:
             rpc.control.graft.add(topicID=topic.encode())
         for prune in self.prune:
             rpc.control.prune.add(topicID=prune.topic.encode(), backoff=prune.backoff_s)
+        if self.idontwant:
+            rpc.control.idontwant.add(messageIDs=self.idontwant)
         return bytes(rpc.SerializeToString())
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Rpc:
-        """Read an RPC; entries past the limits are left out.
+    def from_bytes(cls, data: bytes, is_known: Callable[[bytes], bool] = lambda _: False) -> Rpc:
+        """Read an RPC; entries past the limits, and messages that we cannot use, are left out.
 
+        `is_known` says which message ids need no further look: they cost two field reads.
         Raises RemoteProtocolError("gossip-message") for other bytes, for more than 5,000
-        subscriptions, and for a message that is not signed by a named author with a number.
+        subscriptions, and for a message without a signature or an author.
         """
         rpc = protobuf.parse(_TYPES["Rpc"], data, code=_CODE)
         if len(rpc.subscriptions) > MAX_SUBSCRIPTIONS_PER_RPC:
             raise _refused("more than 5,000 subscriptions")
+        known: list[bytes] = []
+        found: list[Envelope] = []
+        for message in rpc.publish[:MAX_MESSAGES_PER_RPC]:
+            name = getattr(message, "from") + message.seqno
+            if is_known(name):
+                known.append(name)
+            elif (envelope := _envelope(message)) is not None:
+                found.append(envelope)
+        unusable = len(rpc.publish) - len(known) - len(found)
+        if not rpc.HasField("control") and not rpc.subscriptions:
+            return cls(publish=tuple(found), known=tuple(known), unusable=unusable)
         control = rpc.control
-        wanted = (name for each in control.iwant[:MAX_CONTROL] for name in each.messageIDs)
         return cls(
             tuple(Subscription(_topic(s.topicid), s.subscribe) for s in rpc.subscriptions),
-            tuple(_envelope(message) for message in rpc.publish),
+            tuple(found),
             tuple(Have(_topic(h.topicID), _ids(h.messageIDs)) for h in control.ihave[:MAX_CONTROL]),
-            _ids(wanted),
+            _ids(name for each in control.iwant[:MAX_CONTROL] for name in each.messageIDs),
             tuple(_topic(graft.topicID) for graft in control.graft[:MAX_CONTROL]),
             tuple(Prune(_topic(p.topicID), p.backoff) for p in control.prune[:MAX_CONTROL]),
+            _ids(name for each in control.idontwant[:MAX_CONTROL] for name in each.messageIDs),
+            known=tuple(known),
+            unusable=unusable,
         )
 
 
@@ -195,19 +226,44 @@ def _ids(raw: Iterable[bytes]) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-def _envelope(message: Any) -> Envelope:
-    if len(message.seqno) != _SEQNO_BYTES or not message.signature:
-        raise _refused("a message without a number or a signature")
-    if len(message.data) > MAX_DATA_BYTES:
-        raise _refused("a message of more than 64 KiB")
+def _envelope(message: Any) -> Envelope | None:
+    """The message, or None when an honest relay of another kind may have passed it on to us.
+
+    Only what every implementation refuses is the relay's fault (GOS-001, GOS-004).
+    """
+    author = getattr(message, "from")
+    if not message.signature or not author:
+        raise _refused("a message without a signature or an author")
+    if (
+        len(message.seqno) != _SEQNO_BYTES
+        or len(message.data) > MAX_DATA_BYTES
+        or not 1 <= len(message.topic) <= MAX_TOPIC_BYTES
+        or message.ByteSize() != _plain_size(message)
+    ):
+        return None
+    try:
+        topic = message.topic.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
     return Envelope(
-        PeerId.from_bytes(getattr(message, "from")),
+        PeerId.from_bytes(author),
         int.from_bytes(message.seqno),
-        _topic(message.topic),
+        topic,
         message.data,
         message.signature,
         message.key,
     )
+
+
+def _plain_size(message: Any) -> int:
+    """Bytes of our own encoding of it. Another size means fields that we do not know, or an empty
+    one left out: what is signed is then not what we would encode."""
+    size = 0
+    for value in (getattr(message, "from"), message.seqno, message.topic, message.signature):
+        size += 2 + len(value) + (len(value) > 127) + (len(value) > 16_383)
+    for length in (len(message.data), len(message.key)):
+        size += 2 + length + (length > 127) + (length > 16_383) + (length > 2_097_151)
+    return size if message.key else size - 2
 
 
 def _refused(what: str) -> RemoteProtocolError:

@@ -101,6 +101,11 @@ class Scores:
             total += P6_WEIGHT * max(0, self._addresses[record.address] - P6_FREE) ** 2
         return total
 
+    def is_clean(self, peer: PeerId) -> bool:
+        """Whether nothing counts against it, so that its score is not below zero. Cheap."""
+        record = self._records.get(peer)
+        return record is None or not (record.invalid or record.broken or record.address)
+
     def expire(self, now: float) -> None:
         """Forget peers that went ten minutes ago, and the oldest of too many."""
         for peer, record in tuple(self._records.items()):

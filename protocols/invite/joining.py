@@ -21,6 +21,7 @@ from fogp2p.errors import (
 )
 from fogp2p.host import Discovery, Host, Stream
 from fogp2p.ids import PeerId
+from fogp2p.supervision import end_distrusted
 from fogp2p.tasks import open_tasks
 
 from .book import JoinRecord, Known, Stage
@@ -178,12 +179,15 @@ class Joining:
             password=password(record.code()),
             deadline=trio.current_effective_deadline(),
         )
-        async with stream:
-            self._seen[record.id] = peer
-            try:
+        self._seen[record.id] = peer
+        try:
+            async with stream:
                 return await self._exchange(stream, machine, record)
-            finally:
-                self._seen.pop(record.id, None)
+        except RemoteProtocolError as exc:
+            await end_distrusted(exc, peer, self._host.disconnect)
+            raise
+        finally:
+            self._seen.pop(record.id, None)
 
     async def _exchange(self, stream: Stream, machine: Joiner, record: JoinRecord) -> Known:
         environment, store = self._environment, self._store

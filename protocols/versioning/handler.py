@@ -15,6 +15,7 @@ from fogp2p.events import EventHub, Gap
 from fogp2p.host import Connected, Direction, Disconnected, Host, Stream
 from fogp2p.identity import Identity, verify
 from fogp2p.ids import PeerId, ProtocolId, Version
+from fogp2p.supervision import end_distrusted
 from fogp2p.tasks import open_tasks
 
 from .catalogue import Catalogue, libp2p_name
@@ -218,7 +219,8 @@ class Versioning:
             async with stream:
                 await self._converse(stream, run)
         except FogError as exc:
-            await self._failed(run, peer, exc)
+            self._failed(run, peer, exc)
+            await end_distrusted(exc, peer, self._host.disconnect)  # VER-031
 
     async def serve(self, stream: Stream) -> None:
         """The responder's side: once for each connection."""
@@ -230,8 +232,8 @@ class Versioning:
         try:
             await self._converse(stream, run)
         except FogError as exc:
-            await self._failed(run, peer, exc)
-            raise
+            self._failed(run, peer, exc)
+            raise  # and the host disconnects where it has to: VER-031
 
     async def _converse(self, stream: Stream, run: _Run) -> None:
         machine = Machine(
@@ -275,15 +277,13 @@ class Versioning:
                 else:
                     machine.receive_end()
 
-    async def _failed(self, run: _Run, peer: PeerId, exc: FogError) -> None:
+    def _failed(self, run: _Run, peer: PeerId, exc: FogError) -> None:
         run.why_not = str(exc)
         if isinstance(exc, ProtocolRefused):
             run.why_not = "the peer does not speak /fog/version"
         run.done.set()
         level = logging.WARNING if isinstance(exc, RemoteProtocolError) else logging.INFO
         _LOG.log(level, "versions_not_agreed peer=%s reason=%s", peer.short, run.why_not)
-        if isinstance(exc, RemoteProtocolError) and exc.close_hint == "disconnect":
-            await self._host.disconnect(peer)  # VER-031
 
     def _end_of(self, hello: Hello, name: str, version: Version) -> int:
         """The earlier of both sides' ends of support, 0 for none."""

@@ -273,6 +273,10 @@ async def test_a_login_code_is_good_for_a_minute_and_sessions_can_be_ended(
     await trio.sleep(61)
     query = f"code={made.json['code']}".encode()
     assert (await ask(doors.tcp, "GET", "/login", host=HOST, query=query)).status == 403
+    person = [("sec-fetch-mode", "navigate")]  # who is told by the page instead
+    sent = await ask(doors.tcp, "GET", "/login", host=HOST, query=query, headers=person)
+    assert (sent.status, sent.headers["location"]) == (303, "/")
+    assert "set-cookie" not in sent.headers
     path, headers = "/api/v1/status", [("cookie", pair)]
     assert (await ask(doors.tcp, "GET", path, host=HOST, headers=headers)).status == 200
     assert (await ask(doors.socket, "DELETE", "/api/v1/sessions")).json["closed"] == 1
@@ -455,10 +459,10 @@ async def test_a_near_miss_takes_no_longer_than_a_far_one(doors: Doors) -> None:
     near, far = good[:-1] + ("A" if good[-1] != "A" else "B"), "z" * 43
 
     def seconds(secret: str) -> float:
-        began = time.perf_counter()
+        began = time.thread_time()
         for _ in range(200):
             assert doors.context.tokens.scope_of(secret, 0) is None
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     times = {secret: [seconds(secret) for _ in range(9)] for secret in (near, far)}
     assert 0.5 < min(times[near]) / min(times[far]) < 2

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
@@ -24,14 +25,18 @@ from fogp2p.config import Config, DiscoveryConfig, NetworkConfig
 from fogp2p.errors import RemoteProtocolError
 from fogp2p.framing import FrameDecoder, encode_frame
 from fogp2p.node import open as node_open
+from fogp2p.protocols.blob.messages import Manifest
 from fogp2p.protocols.echo import handler as echo_handler
 from fogp2p.protocols.echo import machine as echo_machine
 from fogp2p.protocols.gossip import cache as gossip_cache
 from fogp2p.protocols.gossip import handler as gossip_handler
 from fogp2p.protocols.gossip import machine as gossip_machine
+from fogp2p.protocols.invite.budget import Budget
 from fogp2p.protocols.kad import handler as kad_handler
 from fogp2p.protocols.kad.messages import Kind, Request, Response
+from fogp2p.protocols.log import link as log_link
 from fogp2p.protocols.ping import handler as ping_handler
+from fogp2p.protocols.registry import handler as registry_handler
 from fogp2p.protocols.versioning import handler as versioning_handler
 from fogp2p.protocols.versioning import machine as versioning_machine
 from fogp2p.protocols.versioning import messages as versioning_messages
@@ -241,6 +246,13 @@ FAULTS: dict[str, tuple[str, Fault]] = {
         "KAD-004",
         _change(kad_handler.Kad, "_take_provider", _believe_all),
     ),
+    "takes forged descriptors": (
+        "REG-006",
+        _change(registry_handler, "verify", lambda *_: True),
+    ),
+    "answers any number of questions": ("INV-044", _change(Budget, "take", lambda *_: True)),
+    "believes any chunk": ("BLO-011", _change(Manifest, "check", lambda *_: None)),
+    "reads log messages of any size": ("LOG-060", _change(log_link, "MAX_FRAME_BYTES", 1 << 24)),
 }
 """Name -> the check that has to find it, and the fault."""
 
@@ -248,15 +260,17 @@ FAULTS: dict[str, tuple[str, Fault]] = {
 async def _serve() -> None:
     config = Config(
         network=NetworkConfig(listen=("/ip4/127.0.0.1/tcp/0",)),
-        discovery=DiscoveryConfig(mdns=False, dht="server"),
+        discovery=DiscoveryConfig(mdns=False, dht="server", known_peers=False),
     )
     names = trio.wrap_file(sys.stdin)
     name = (await names.readline()).strip()
     while name:
+        # With files: a peer without any serves neither invites nor blobs nor groups.
         with ExitStack() as stack:
+            home = stack.enter_context(TemporaryDirectory())
             if name != "healthy":
                 stack.enter_context(FAULTS[name][1]())
-            async with fogp2p.open_peer(config=config) as peer:
+            async with fogp2p.open_peer(home, config=config) as peer:
                 assert peer.pubsub is not None
                 with peer.pubsub.subscribe("conformance"):
                     sys.stdout.write(f"{peer.addresses[0]}\n")

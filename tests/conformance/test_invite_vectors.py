@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,13 +114,3 @@ def _contact_of(case: dict[str, Any], role: str) -> Contact | None:
         if line["from"] == role and at >= 0:
             found = decode_contact(data[at + 6 : at + 6 + data[at + 5]])
     return found
-
-
-def test_a_reader_without_the_library_agrees() -> None:
-    reader = Path(__file__).with_name("reader_invite.py")
-    folder = files("fogp2p.specs").joinpath("invite/vectors/v1")
-    done = subprocess.run(
-        [sys.executable, str(reader), str(folder)], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    assert "fogp2p." not in reader.read_text("utf-8")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -148,12 +146,3 @@ def test_an_epoch_with_different_keys_for_different_members_is_not_used() -> Non
         assert ring.usable(members[:2], lambda name: True) is None
         assert ring.usable(members, lambda name: False) is None
     assert keys == [b"\1" * 32, None, b"\1" * 32]
-
-
-def test_an_independent_reader_agrees() -> None:
-    reader = Path(__file__).with_name("reader_log.py")
-    done = subprocess.run(
-        [sys.executable, str(reader), str(VECTORS)], capture_output=True, text=True, timeout=60
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{len(LOGS['transcript'])} logs agree\n"

@@ -70,16 +70,39 @@ def _frame(document: Any) -> None:
     frames[-1] = _flip(frames[-1])
 
 
+def _first(document: Any, kind: str) -> int:
+    return next(n for n, case in enumerate(document["valid"]) if case["kind"] == kind)
+
+
+def _tag(document: Any) -> None:
+    said = document["transcript"][0]["said"][-1]
+    said["bytes"] = _flip(said["bytes"])
+
+
+def _verdict(document: Any) -> None:
+    document["transcript"][0]["entries"][-1]["verdict"] = "muted"
+
+
 CHANGES: dict[str, tuple[str, Callable[[Any], None]]] = {
     "bitchat": ("packets.json", _in("valid", 0, "encoded")),
+    "blob": ("blobs.json", lambda d: _in("valid", _first(d, "content"), "cid")(d)),
     "codec": ("messages.json", lambda d: d["valid"].append({"name": "x", "encoded": "1800"})),
     "echo": ("streams.json", _in("valid", 3, "answered")),
     "framing": ("frames.json", _in("valid", 1, "stream")),
+    "gossip": ("messages.json", _in("valid", 0, "encoded")),
+    "invite": ("transcripts.json", _tag),
+    "log": ("logs.json", _verdict),
     "lottery": ("draws.json", _in("valid", 1, "seed")),
     "mix": ("packets.json", _packet),
     "noise": ("cacophony.json", _message),
+    "registry": ("descriptors.json", _in("valid", 0, "encoded")),
     "versioning": ("transcripts.json", _frame),
 }
+
+
+def test_every_reader_is_seen_to_notice() -> None:
+    read = {path.parents[1].name for path in SPECS.glob("*/vectors/v1")}
+    assert set(CHANGES) == read
 
 
 @pytest.mark.parametrize("spec", CHANGES)

@@ -11,7 +11,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports():
+with atheris.instrument_imports(include=["fogp2p"]):
     import trio
 
     from fogp2p.api.errors import BadRequest
@@ -63,7 +63,8 @@ async def _ask(source: atheris.FuzzedDataProvider) -> None:
         query=source.ConsumeBytes(20),
         body=source.ConsumeBytes(200),
     )
-    assert 200 <= answer.status < 500, answer
+    # 503: rooms that the stand-in has not.
+    assert 200 <= answer.status < 500 or answer.status == 503, answer
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ def test_the_wheel_adds_one_package_only(built: Path) -> None:
         "fogp2p/specs/versioning/v1.cddl",
         "fogp2p/testing/contract.py",
         "fogp2p/cli/commands/up.py",
+        "fogp2p/web/static/index.html",
+        "fogp2p/web/static/app.js",
     ):
         assert needed in names
     assert not any("test_" in name or name.endswith(".pyc") for name in names)

@@ -114,6 +114,16 @@ ANSWERS: list[tuple[str, str]] = [
     ("peers --limit 1", "peers/1"),
     ("ping FRIEND -c 2", "ping/1"),
     ("id", "id/1"),
+    ("invite --name Bob", "invite/1"),
+    ("invite --link", "invite/1"),
+    ("invite --list", "invites/1"),
+    ("invite --cancel INVITE", "invites/1"),
+    ("join", "offers/1"),
+    ("join --list", "pending/1"),
+    ("contacts", "contacts/1"),
+    ("backup FILE", "backup/1"),
+    ("conformance --list", "conformance-list/1"),
+    ("conformance OWN --only PNG", "conformance/1"),
     ("doctor", "doctor/1"),
     ("doctor keys disk", "doctor/1"),
     ("config show", "config-show/1"),
@@ -139,10 +149,13 @@ ANSWERS: list[tuple[str, str]] = [
     ("docs schemas", "schemas/1"),
     ("docs schemas status/1", "schemas/1"),
     ("sandbox walls", "sandbox-walls/1"),
+    ("simulate", "scenarios/1"),
+    ("simulate partition --peers 4 --minutes 0.5", "simulation/1"),
+    ("simulate churn --peers 4 --minutes 0.5 --seeds 2", "simulations/1"),
     ("version", "version/1"),
-    ("share FILE", "share/1"),
-    ("share FILE --seal", "share/1"),
-    ("send FILE FRIEND", "transfer/1"),
+    ("share LETTER", "share/1"),
+    ("share LETTER --seal", "share/1"),
+    ("send LETTER FRIEND", "transfer/1"),
     ("get CID --force -o OUT", "get/1"),
     ("blobs", "blobs/1"),
     ("blobs list --limit 1", "blobs/1"),
@@ -166,6 +179,7 @@ OTHERS = {
     "up": "the fixture `home`",
     "down": "the fixture `home`",
     "demo": "test_the_demo_answers",
+    "restore": "test_a_backup_is_restored",
     "testnet": "test_a_test_network_answers_and_ends_at_ctrl_c",
     "sandbox run": "test_a_job_answers",
     "services restart": "test_a_service_is_asked_to_restart",
@@ -205,7 +219,12 @@ def test_an_answer_fits_its_schema(
     home: Path, friend: str, tmp_path: Path, line: str, schema: str
 ) -> None:
     line = line.replace("FRIEND", friend).replace("MAN", str(tmp_path / "man1"))
-    line = _kept(home, line, tmp_path)
+    line = _kept(home, line.replace("FILE", str(tmp_path / "backup")), tmp_path)
+    if "OWN" in line:
+        own = json.loads(_run(home, "--json", "id").stdout)
+        line = line.replace("OWN", own["addresses"][0])
+    if "INVITE" in line:
+        line = line.replace("INVITE", json.loads(_run(home, "--json", "invite").stdout)["id"])
     if "TOKEN" in line:
         made = json.loads(_run(home, *["--json", "config", "token", "create"]).stdout)
         line = line.replace("TOKEN", made["id"])
@@ -217,8 +236,9 @@ def test_an_answer_fits_its_schema(
     if line.startswith("peers"):
         assert friend in [each["peer_id"] for each in found["peers"]]
     # The same without --json: something for people, and no JSON.
+    (tmp_path / "backup").unlink(missing_ok=True)
     shown = _run(home, *line.split(), EDITOR="true")
-    if "TOKEN" not in line and "revoke" not in line:
+    if "revoke" not in line and "--cancel" not in line:
         assert shown.returncode == answer.returncode
         assert shown.stdout.strip() and not shown.stdout.startswith('{"schema"')
 
@@ -233,7 +253,7 @@ def _kept(home: Path, line: str, tmp_path: Path) -> str:
     if "GROUP" in line:
         made = json.loads(_run(home, "--json", "group", "create", "tea").stdout)
         line = line.replace("GROUP", made["id"])
-    return line.replace("FILE", str(path))
+    return line.replace("LETTER", str(path))
 
 
 def test_what_can_be_done_once(home: Path, friend: str, tmp_path: Path) -> None:
@@ -299,6 +319,16 @@ def test_events_are_followed_across_a_restart(tmp_path: Path) -> None:
         assert _run(each, "down").returncode == 0
 
 
+def test_a_backup_is_restored(home: Path, tmp_path: Path) -> None:
+    file, other = str(tmp_path / "backup"), tmp_path / "other"
+    made = _check(_run(home, "backup", file, "--json").stdout, "backup/1")
+    back = _check(_run(other, "restore", file, "--json").stdout, "restore/1")
+    assert back.pop("schema") and made.pop("schema")
+    assert back.pop("kept") == [] and back == made
+    again = _check(_run(other, "restore", file, "--force", "--json").stdout, "restore/1")
+    assert again["kept"]
+
+
 def test_a_job_answers(tmp_path: Path) -> None:
     (tmp_path / "job.wasm").write_bytes(b"\x00asm\x01\x00\x00\x00")
     answer = _run(tmp_path, "--json", "sandbox", "run", str(tmp_path / "job.wasm"))
@@ -329,6 +359,7 @@ def test_the_demo_answers() -> None:
 
 # --- errors ---------------------------------------------------------------------------------------
 
+NOBODY = "12D3KooWDJTYsdzGcNFWot1MzV3mUeXrpGmBQh9JxLNKEouo4jw7"
 ERRORS: list[tuple[str, int, str]] = [
     ("status", 3, "FOG-API-002"),
     ("peers", 3, "FOG-API-002"),
@@ -339,6 +370,13 @@ ERRORS: list[tuple[str, int, str]] = [
     ("config token list", 3, "FOG-API-002"),
     ("down", 3, "FOG-API-002"),
     ("ping abc", 3, "FOG-API-002"),
+    ("invite", 3, "FOG-API-002"),
+    ("join 7-copper-lake", 3, "FOG-API-002"),
+    ("contacts", 3, "FOG-API-002"),
+    ("backup x", 1, "FOG-BAK-001"),
+    (f"restore {__file__}", 1, "FOG-BAK-001"),
+    ("conformance", 2, "FOG-PROTO-001"),
+    (f"conformance /ip4/127.0.0.1/tcp/1/p2p/{NOBODY}", 5, "FOG-NET-002"),
     ("wait --for online --timeout 0.2", 5, "FOG-NET-006"),
     ("wait --for tea", 2, "FOG-CLI-004"),
     ("id", 4, "FOG-CLI-002"),

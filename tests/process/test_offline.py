@@ -29,8 +29,8 @@ READS = (
     "logs",
     "version",
 )
-# Runs in the namespace: a peer that listens on a loopback that is down, then each command, with
-# every network socket refused to it. What they print and how they end goes to the test.
+# Runs in the namespace: a peer that listens on a loopback that is down, then the commands, with
+# every network socket refused to them. What they print and how they end goes to the test.
 PROGRAM = """
 import json, pathlib, subprocess, sys
 home, *reads = sys.argv[1:]
@@ -40,28 +40,44 @@ up = subprocess.run(
     capture_output=True, text=True,
 )
 told = {"up": up.returncode, "said": up.stderr, "reads": {}}
-guard = (
-    "import sys\\n"
-    "def refuse(event, values):\\n"
-    "    if event in ('socket.getaddrinfo', 'socket.gethostbyname', 'socket.sendto'):\\n"
-    "        raise RuntimeError('tried the network: ' + event)\\n"
-    "    if event == 'socket.connect' and not isinstance(values[1], str):\\n"
-    "        raise RuntimeError(f'tried the network: {values[1]}')\\n"
-    "sys.addaudithook(refuse)\\n"
-    "from fogp2p.cli import main\\n"
-    "main()\\n"
+reader = subprocess.run(
+    [sys.executable, "-c", sys.stdin.read(), home, *reads], capture_output=True, text=True
 )
-for read in reads:
-    done = subprocess.run(
-        [sys.executable, "-c", guard, "--home", home, *read.split()],
-        capture_output=True, text=True,
-    )
-    told["reads"][read] = [done.returncode, done.stdout, done.stderr]
+told["reads"] = json.loads(reader.stdout or "{}")
+told["said"] += reader.stderr
 subprocess.run([*fogp2p, "down"], capture_output=True)
 told["counters"] = {
     line.split(":")[0].strip(): line.split(":")[1].split()
     for line in pathlib.Path("/proc/net/dev").read_text().splitlines()[2:]
 }
+print(json.dumps(told))
+"""
+# Runs the commands one after another in one process, which spares a dozen starts of Python.
+READER = """
+import io, json, sys
+from contextlib import redirect_stderr, redirect_stdout
+
+def refuse(event, values):
+    if event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
+        raise RuntimeError("tried the network: " + event)
+    if event == "socket.connect" and not isinstance(values[1], str):
+        raise RuntimeError(f"tried the network: {values[1]}")
+
+sys.addaudithook(refuse)
+from fogp2p.cli import main
+
+home, *reads = sys.argv[1:]
+told = {}
+for read in reads:
+    out, err = io.StringIO(), io.StringIO()
+    sys.argv = ["fogp2p", "--home", home, *read.split()]
+    code = 0
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+    told[read] = [code, out.getvalue(), err.getvalue()]
 print(json.dumps(told))
 """
 
@@ -83,9 +99,9 @@ def test_reading_works_without_any_network(tmp_path: Path) -> None:
     import json
 
     line = [*ALONE, sys.executable, "-c", PROGRAM, str(tmp_path), *READS]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(line, input=READER, capture_output=True, text=True, timeout=120)
     told = json.loads(done.stdout)
-    assert told["up"] == 0, told["said"]
+    assert told["up"] == 0 and list(told["reads"]) == list(READS), told["said"]
     for read, (code, out, err) in told["reads"].items():
         assert code == 0, (read, err)
         assert "Traceback" not in err and "tried the network" not in err

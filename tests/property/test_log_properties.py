@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import random
 from dataclasses import dataclass, field
@@ -42,12 +42,10 @@ from fogp2p.protocols.log.sync import PeerSync, Push, Say
 
 def _reader() -> Any:
     """The specification written again without the library, for verdicts."""
-    path = Path(__file__).parent.parent / "conformance" / "reader_log.py"
-    spec = importlib.util.spec_from_file_location("reader_log", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    folder = Path(__file__).parent.parent / "conformance" / "readers"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        return importlib.import_module("log")
 
 
 NAIVE = _reader()

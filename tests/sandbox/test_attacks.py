@@ -61,7 +61,8 @@ async def test_endless_work_ends(box: Sandbox) -> None:
         start = time.monotonic()
         result = await box.run(command(module, wall_s=wall, fuel=10**15))
         assert result.ending is Ending.WALL, result
-        assert time.monotonic() - start < wall + 0.25 + 1.0  # and a new worker's start
+        # The fuel would last for days; ten seconds are a machine full of other work.
+        assert wall <= time.monotonic() - start < wall + 10
     deep = wat('(func $f (call $f)) (func (export "_start") (call $f))')
     assert (await box.run(command(deep))).ending is Ending.TRAP
     python_loop = await box.run(python("def f():\n  while True: pass", limits=Limits(wall_s=0.5)))
@@ -139,7 +140,8 @@ async def test_compile_bombs_are_stopped(
     start = time.monotonic()
     result = await box.run(command(module))
     assert result.ending in (Ending.COMPILE_LIMIT, Ending.REFUSED), result
-    assert time.monotonic() - start < 20
+    # Two seconds of the processor, of which a busy machine may give a tenth.
+    assert time.monotonic() - start < 30
     await still_works(box)
 
 
@@ -393,7 +395,9 @@ def test_a_function_that_forges_its_value_breaks_nobody(
         [*line, "forge.py:main"], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr == "fogp2p: FOG-PROTO-002 the job's value is no JSON\n"
+    said, more = done.stderr.splitlines()
+    assert said == "fogp2p: FOG-PROTO-002 the job's value is no JSON"
+    assert more == "  more: fogp2p docs FOG-PROTO-002"
 
 
 @pytest.mark.attack(70)

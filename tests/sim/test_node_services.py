@@ -358,3 +358,22 @@ async def _slow(
 
 async def _nothing(stream: Stream) -> None:
     raise AssertionError("nobody calls")
+
+
+def test_what_gossip_dropped_is_told_while_it_is_up() -> None:
+    async def scenario(net: Net) -> None:
+        one, two = await net.open(1), await net.open(2)
+        await agreed(one, two)
+        with two.pubsub.subscribe("/news") as news:
+            await trio.sleep(3)
+            await one.pubsub.publish("/news", b"hello")
+            heard = await anext(aiter(news))
+            assert isinstance(heard, Message) and heard.data == b"hello"
+        told = two.gossip_stats()
+        assert told is not None and told.delivered == 1 and told.verified == 1
+        await two.crash_service("gossip")
+        while two.gossip_stats() is not None:
+            await trio.lowlevel.checkpoint()
+        await until(lambda: two.gossip_stats() is not None)
+
+    simulate(scenario)

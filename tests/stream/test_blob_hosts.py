@@ -337,6 +337,32 @@ def test_offers_are_bounded_and_may_be_refused() -> None:
     _simulate(scenario)
 
 
+@pytest.mark.attack(133)
+@pytest.mark.spec("BLO-022")
+def test_who_offers_and_leaves_holds_nobody_up() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        async with _peer(network, 1) as one, _peer(network, 2) as other, _peer(network, 3) as liar:
+            await _meet(liar, other)
+            for number in range(4):
+                stream = await liar.host.open_stream(
+                    other.host.peer_id, [PROTOCOL_ID], deadline=within(5)
+                )
+                nobodys = Cid.of_manifest(bytes([number]))
+                offer = Request("offer", nobodys, name="x").to_bytes()
+                await stream.write_all(encode_frame(offer))
+                accepted = await read_frame(stream, FrameDecoder(max_bytes=MAX_REPLY_BYTES))
+                assert accepted == reply(Status.OK)
+            cid = await one.blobs.store.add_bytes(b"true")
+            await _meet(one, other)
+            with pytest.raises(Unreachable, match="busy"):
+                await one.blobs.send(other.host.peer_id, cid, name="a", deadline=within(5))
+            await liar.host.disconnect(other.host.peer_id)
+            await trio.sleep(0.1)
+            await one.blobs.send(other.host.peer_id, cid, name="a", deadline=within(5))
+
+    _simulate(scenario)
+
+
 @pytest.mark.attack(136)
 @pytest.mark.spec("BLO-014")
 def test_streams_of_one_peer_are_bounded() -> None:

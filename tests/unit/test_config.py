@@ -91,3 +91,8 @@ def test_versions() -> None:
     for wrong in ("", "1", "1.0-2.0", "1.1-1.0", "99999.0", "a.b"):
         with pytest.raises(ConfigError):
             parse_versions(wrong)
+
+
+def test_variables_that_are_no_settings_are_left_alone() -> None:
+    words = {"FOGP2P_HOME": "/x", "FOGP2P_PASSPHRASE": "x", "FOGP2P_BACKUP_PASSPHRASE": "x"}
+    assert _load(**words).config == Config()

@@ -99,7 +99,7 @@ def test_the_bytes_and_the_signed_bytes_are_those_of_libp2p() -> None:
         b"\x1a" * 3_000,
         b"\x0a\x04" * 200,
         Rpc(publish=(Envelope(OWN, 1, T, b"x"),)).to_bytes(),
-        Rpc(publish=(envelope(1, data=bytes(65_537)),)).to_bytes(),
+        Rpc(publish=(Envelope(OWN, 1, T, b"x"), envelope(2))).to_bytes(),
         Rpc(subscriptions=(Subscription("", True),)).to_bytes(),
         Rpc(subscriptions=(Subscription("x" * 257, True),)).to_bytes(),
         Rpc(subscriptions=(Subscription(T, True),) * 5_001).to_bytes(),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fogp2p.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
-from fogp2p.transports.libp2p.wire_config import INITIAL_WINDOW, MAX_WINDOW
+from fogp2p.transports.libp2p import yamux
+from fogp2p.transports.libp2p.wire_config import BURST_S, INITIAL_WINDOW, MAX_WINDOW
 from fogp2p.transports.libp2p.yamux import (
     HEADER,
     Data,
@@ -130,3 +131,17 @@ def test_discarded_streams_are_credited_so_that_the_peer_can_finish() -> None:
         assert not [e for e in _pass(client, server) if isinstance(e, Data)]
         _pass(server, client)
     assert sent > 3_000_000
+
+
+@pytest.mark.attack(13)
+def test_window_updates_are_a_flood_beyond_their_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the frame, on a clock of our own: sockets of a busy machine do not reach the rate."""
+    monkeypatch.setattr(yamux, "UPDATES_PER_S", 1_000.0)
+    server = Yamux(client=False)
+    server.receive_data(HEADER.pack(0, 1, 1, 1, 0), 0.0)
+    update = HEADER.pack(0, 1, 0, 1, 1)
+    server.receive_data(update * int(1_000 * BURST_S), 0.0)
+    server.receive_data(update * 500, 0.5)  # what half a second gives back
+    with pytest.raises(RemoteProtocolError) as caught:
+        server.receive_data(update, 0.5)
+    assert caught.value.code == "yamux-flood"

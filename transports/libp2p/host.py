@@ -447,7 +447,7 @@ class LibP2PHost(Host):
                 if handler is None:
                     stream.reset()
                 else:
-                    await serve_stream(stream, handler)
+                    await serve_stream(stream, handler, self.disconnect)
         finally:
             self._inbound_streams -= 1
 

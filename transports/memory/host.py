@@ -270,7 +270,7 @@ class MemoryHost(Host):
         far_end: MemoryStream,
         protocols: Sequence[ProtocolId],
     ) -> Stream:
-        target = next((h for h in self._network.hosts() if h.peer_id == peer), None)
+        target = self._network.host_of(peer)
         if target is None:
             raise Unreachable(f"{peer.short} disconnected")
         answered = trio.Event()
@@ -331,7 +331,7 @@ class MemoryHost(Host):
         if handler is None:
             stream.refuse("the protocol is not served any more")
             return
-        await serve_stream(stream, handler)
+        await serve_stream(stream, handler, self.disconnect)
 
     # --- endings ---------------------------------------------------------------------------------
 
@@ -340,7 +340,7 @@ class MemoryHost(Host):
         if self._connections.get(peer) is not connection:
             return
         self._close(connection, here)
-        target = next((h for h in self._network.hosts() if h.peer_id == peer), None)
+        target = self._network.host_of(peer)
         other = target._connections.get(self._peer) if target is not None else None
         if target is not None and other is not None:
             target._close(other, there)
@@ -359,7 +359,7 @@ class MemoryHost(Host):
         for connection in tuple(self._connections.values()):
             peer = connection.info.peer
             self._close(connection, "this host stopped")
-            target = next((h for h in self._network.hosts() if h.peer_id == peer), None)
+            target = self._network.host_of(peer)
             other = target._connections.get(self._peer) if target is not None else None
             if target is not None and other is not None:
                 target._close(other, "the peer went away")

@@ -14,7 +14,7 @@ from fogp2p.tasks import open_tasks
 
 from .config import LinkSettings
 from .host import MemoryHost
-from .path import Path
+from .path import Path, Uplink
 
 __all__ = ["MemoryNetwork"]
 
@@ -32,18 +32,20 @@ class MemoryNetwork:
         self._hosts: dict[PeerId, MemoryHost] = {}
         self._by_number: dict[int, MemoryHost] = {}
         self._paths: dict[tuple[PeerId, PeerId], Path] = {}
-        self._next_number = 1
+        self._numbers: dict[PeerId, int] = {}
+        self._uplinks: dict[PeerId, Uplink] = {}
+        self._partitions: list[tuple[dict[PeerId, int], bool]] = []
 
     @asynccontextmanager
     async def open_host(self, identity: Identity | PeerId) -> AsyncIterator[MemoryHost]:
-        """Run a host for as long as the context lasts.
+        """Run a host for as long as the context lasts. A peer that comes back has its old address.
 
         Raises LocalProtocolError("memory-host") for a peer id that is here already.
         """
         peer = identity.peer_id if isinstance(identity, Identity) else identity
         if peer in self._hosts:
             raise LocalProtocolError("this peer is on the network already", code="memory-host")
-        number, self._next_number = self._next_number, self._next_number + 1
+        number = self._numbers.setdefault(peer, len(self._numbers) + 1)
         async with open_tasks() as nursery:
             host = MemoryHost(self, peer, number, nursery)
             self._hosts[peer] = self._by_number[number] = host
@@ -56,6 +58,20 @@ class MemoryNetwork:
     def hosts(self) -> tuple[MemoryHost, ...]:
         """The hosts alive, in the order they came."""
         return tuple(self._hosts.values())
+
+    def host_of(self, peer: PeerId) -> MemoryHost | None:
+        """The host of `peer`, if it is alive."""
+        return self._hosts.get(peer)
+
+    @property
+    def carried_bytes(self) -> int:
+        """What all hosts handed over to be carried, on every direction, since the beginning."""
+        return sum(path.carried_bytes for path in self._paths.values())
+
+    @property
+    def carried_segments(self) -> int:
+        """In how many pieces it was handed over."""
+        return sum(path.carried_segments for path in self._paths.values())
 
     def host_at(self, address: Multiaddr) -> MemoryHost | None:
         """The host that listens at `/memory/<n>`."""
@@ -74,8 +90,28 @@ class MemoryNetwork:
         if found is None:
             name = f"{self._seed}/{source}>{target}"
             drawn = random.Random(name)  # noqa: S311 - simulation, repeatable on purpose
-            found = self._paths[source, target] = Path(self._default, drawn)
+            found = Path(self._default, drawn, self._uplinks.get(source))
+            self._paths[source, target] = found
+            if self._are_apart(source, target):
+                found.cut(cut=True)
         return found
+
+    def _are_apart(self, source: PeerId, target: PeerId) -> bool:
+        """What the latest partition that names both says."""
+        for group_of, one_way in reversed(self._partitions):
+            if source in group_of and target in group_of:
+                return _is_cut(group_of[source], group_of[target], one_way)
+        return False
+
+    def set_default(self, settings: LinkSettings) -> None:
+        """Change how every link behaves from now on, those made by `set_link` too."""
+        self._default = settings
+        for path in self._paths.values():
+            path.settings = settings
+
+    def set_uplink(self, peer: PeerId, bytes_per_s: float) -> None:
+        """Let everything that `peer` sends, to whomever, share so much. For links made later."""
+        self._uplinks[peer] = Uplink(bytes_per_s)
 
     def set_link(
         self, first: PeerId, second: PeerId, settings: LinkSettings, *, both: bool = True
@@ -93,16 +129,22 @@ class MemoryNetwork:
         if cut and host is not None:
             host.watch(source, path)
 
-    def partition(self, *groups: Iterable[PeerId]) -> None:
-        """Cut everything between different groups and restore everything within them."""
+    def partition(self, *groups: Iterable[PeerId], one_way: bool = False) -> None:
+        """Cut everything between different groups and restore everything within them.
+
+        `one_way`: what a later group sends to an earlier one still arrives.
+        """
+        # Links that nobody has used yet are made when they are used: a thousand hosts have a
+        # million of them.
         group_of = {peer: number for number, group in enumerate(groups) for peer in group}
-        for first, group in group_of.items():
-            for second, other in group_of.items():
-                if first != second:
-                    self.cut(first, second, cut=group != other)
+        self._partitions.append((group_of, one_way))
+        for source, target in tuple(self._paths):
+            if source in group_of and target in group_of:
+                self.cut(source, target, cut=_is_cut(group_of[source], group_of[target], one_way))
 
     def heal(self) -> None:
         """Restore every direction."""
+        self._partitions.clear()
         for path in self._paths.values():
             path.cut(cut=False)
 
@@ -119,3 +161,7 @@ class MemoryNetwork:
         if host is not None:
             self._by_number.pop(host.number, None)
             host.vanish()
+
+
+def _is_cut(source: int, target: int, one_way: bool) -> bool:
+    return source < target if one_way else source != target

@@ -8,14 +8,32 @@ from collections.abc import Callable
 
 from .config import MAX_RETRANSMITS, RETRANSMIT_MIN_S, LinkSettings
 
-__all__ = ["Path"]
+__all__ = ["Path", "Uplink"]
+
+
+class Uplink:
+    """What one host can send, shared by all its links."""
+
+    def __init__(self, bytes_per_s: float) -> None:
+        self.bytes_per_s = bytes_per_s
+        self._busy_until = -math.inf
+
+    def passed(self, now: float, size: int) -> float:
+        """When the last of `size` bytes handed over at `now` has left the host."""
+        self._busy_until = max(now, self._busy_until) + size / self.bytes_per_s
+        return self._busy_until
 
 
 class Path:
     """Draws delays, shares the bandwidth, and can be cut."""
 
-    def __init__(self, settings: LinkSettings, source: random.Random) -> None:
+    def __init__(
+        self, settings: LinkSettings, source: random.Random, uplink: Uplink | None = None
+    ) -> None:
         self.settings = settings
+        self.carried_bytes = 0
+        self.carried_segments = 0
+        self._uplink = uplink
         self._random = source
         self._busy_until = -math.inf
         self._cut = False
@@ -43,7 +61,10 @@ class Path:
     def arrival(self, now: float, size: int) -> float:
         """When a segment of `size` bytes handed over at `now` arrives."""
         settings = self.settings
-        start = max(now, self._busy_until)
+        self.carried_bytes += size
+        self.carried_segments += 1
+        left = self._uplink.passed(now, size) if self._uplink is not None else now
+        start = max(left, self._busy_until)
         self._busy_until = start + size / settings.bandwidth
         return self._busy_until + self.delay()
 

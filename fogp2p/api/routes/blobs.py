@@ -68,8 +68,8 @@ async def _waited(transfer: Transfer, timeout_s: float) -> TransferAnswer:
 
 def _kept(context: Context) -> Sequence[Operation]:
     def found(call: Call) -> BlobAnswer:
-        cid = _cid(call)
-        kept = context.node.blobs.store.find(cid)
+        store, cid = context.node.blobs.store, _cid(call)
+        kept = store.find(cid)
         if kept is None:
             raise UnknownBlob(f"{cid} is not here", hint=f"fogp2p get {cid}")
         return blob_of(kept)
@@ -165,6 +165,7 @@ async def _end_transfers(blobs: Blobs, cid: Cid) -> int:
 def _moving(context: Context) -> Sequence[Operation]:
     async def add(call: Call) -> TransferAnswer:
         asked: AddRequest = call.request
+        blobs = context.node.blobs
         if call.caller.via != "socket":
             # A token is for programs and pages; it must not become a way to read any file.
             raise OutOfScope(
@@ -175,7 +176,7 @@ def _moving(context: Context) -> Sequence[Operation]:
         if not path.is_absolute() or "\0" in asked.path:
             raise LocalProtocolError("name the file by an absolute path", code="blob-path")
         key = context.node.environment.random.randbytes(KEY_BYTES) if asked.seal else None
-        return await _waited(context.node.blobs.start_add(path, key=key), asked.timeout_s)
+        return await _waited(blobs.start_add(path, key=key), asked.timeout_s)
 
     async def fetch(call: Call) -> TransferAnswer:
         asked: FetchRequest = call.request
@@ -185,14 +186,13 @@ def _moving(context: Context) -> Sequence[Operation]:
 
     async def send(call: Call) -> TransferAnswer:
         asked: SendRequest = call.request
-        peer = _peer(asked.peer)
+        blobs, peer = context.node.blobs, _peer(asked.peer)
         await context.node.reach(peer, deadline=within(_REACH_S))
-        transfer = context.node.blobs.start_send(peer, _cid(call), name=asked.name)
+        transfer = blobs.start_send(peer, _cid(call), name=asked.name)
         return await _waited(transfer, asked.timeout_s)
 
     async def share(call: Call) -> Shared:
-        cid = _cid(call)
-        blobs = context.node.blobs
+        blobs, cid = context.node.blobs, _cid(call)
         kept = blobs.store.find(cid)
         if kept is None or not kept.is_whole:
             raise UnknownBlob(f"{cid} is not here as a whole", hint=f"fogp2p get {cid}")

@@ -65,8 +65,8 @@ def _id(call: Call) -> bytes:
 
 
 def _find(context: Context, call: Call) -> Group:
-    wanted = _id(call)
-    for group in context.node.groups.groups:
+    groups, wanted = context.node.groups.groups, _id(call)
+    for group in groups:
         if group.id == wanted:
             return group
     raise NotFound(

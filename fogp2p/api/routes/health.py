@@ -126,4 +126,5 @@ def _look(context: Context) -> Sight:
             (each.name, each.state is State.READY, each.restarts)
             for each in context.node.services()
         ],
+        gossip=context.node.gossip_stats(),
     )

@@ -73,10 +73,15 @@ def routes(context: Context) -> Sequence[Operation]:
 
     async def login(call: Call) -> RedirectResponse:
         door = Door("", (call.headers.get("host", ""),), trusted=False)
-        cookie = context.sessions.open(
-            call.query.code, context.secret(), context.secret(), context.now()
-        )
         answer = RedirectResponse("/", 303)
+        try:
+            cookie = context.sessions.open(
+                call.query.code, context.secret(), context.secret(), context.now()
+            )
+        except BadLogin:
+            if call.headers.get("sec-fetch-mode") != "navigate":
+                raise
+            return answer  # the page says to a person what to do, if they are not in already
         answer.set_cookie(
             door.cookie,
             cookie,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
 from fogp2p import __version__
 from fogp2p.backup import Contents, save
+from fogp2p.cli.answers import BackedUp, BackupFile
 from fogp2p.cli.output import Output
 from fogp2p.environment import real_environment
+from fogp2p.schema import answer
 
-__all__ = ["backup_answer", "backup_passphrase", "command"]
+__all__ = ["backup_passphrase", "command", "contents_of"]
 
 
 @click.command("backup")
@@ -36,7 +39,8 @@ def command(output: Output, file: Path, ask: bool) -> None:
         output.say(f"! {file} is NOT encrypted: whoever reads it has this peer's messages")
         output.say("! see --ask and FOGP2P_BACKUP_PASSPHRASE")
     lines = [f"{name:<12} {size:>12,} bytes" for name, size in contents.files]
-    output.result(backup_answer("backup/1", file, contents), [*lines, f"written to {file}"])
+    made = BackedUp(**contents_of(file, contents))
+    output.result(answer(made), [*lines, f"written to {file}"])
 
 
 def backup_passphrase(ask: bool, *, confirm: bool) -> str | None:
@@ -52,14 +56,12 @@ def backup_passphrase(ask: bool, *, confirm: bool) -> str | None:
     return said
 
 
-def backup_answer(schema: str, file: Path, contents: Contents) -> dict[str, object]:
-    """For --json, of backup and restore."""
+def contents_of(file: Path, contents: Contents) -> dict[str, Any]:
+    """The fields that the answers of backup and restore have in common."""
     return {
-        "schema": schema,
         "file": str(file),
         "created": contents.created,
         "program": contents.program,
         "encrypted": contents.is_encrypted,
-        "files": [{"name": name, "bytes": size} for name, size in contents.files],
-        "kept": list(contents.aside),
+        "files": tuple(BackupFile(name, size) for name, size in contents.files),
     }

@@ -86,6 +86,10 @@ def where(output: Output) -> None:
     wanted = {
         "config": (paths.config, False),
         "keystore": (paths.keystore, False),
+        "store": (paths.store, False),
+        "invites": (paths.invites, False),
+        "blobs": (paths.blobs, False),
+        "registry": (paths.registry, False),
         "known peers": (paths.known_peers, True),
         "log": (paths.log, True),
         "lock": (paths.lock, True),

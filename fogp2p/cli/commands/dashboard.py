@@ -17,7 +17,8 @@ __all__ = ["command"]
 @click.pass_obj
 def command(output: Output, open_it: bool) -> None:
     """Print a link to the peer's page. It opens one browser, once, within a minute."""
-    made = output.client().post("sessions")
+    # The page only reads.
+    made = output.client().post("sessions", {"scope": "read"})
     if not made["url"]:
         raise NotFound(
             "the peer has no door for browsers",

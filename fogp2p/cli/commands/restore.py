@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 
 from fogp2p.backup import restore
-from fogp2p.cli.commands.backup import backup_answer, backup_passphrase
+from fogp2p.cli.answers import Restored
+from fogp2p.cli.commands.backup import backup_passphrase, contents_of
 from fogp2p.cli.output import Output
 from fogp2p.environment import real_environment
+from fogp2p.schema import answer
 
 __all__ = ["command"]
 
@@ -33,4 +35,5 @@ def command(output: Output, file: Path, ask: bool, force: bool) -> None:
     )
     lines = [f"{name:<12} {size:>12,} bytes" for name, size in contents.files]
     lines += [f"kept the old file as {name}" for name in contents.aside]
-    output.result(backup_answer("restore/1", file, contents), [*lines, f"restored from {file}"])
+    done = Restored(**contents_of(file, contents), kept=contents.aside)
+    output.result(answer(done), [*lines, f"restored from {file}"])

@@ -11,19 +11,21 @@ import click
 import trio
 
 from fogp2p import __version__
-from fogp2p.api import serve_api
+from fogp2p.api import ConfigFile, Context, page_routes, serve_context
 from fogp2p.api.service import api_service
 from fogp2p.cli.logs import start_logging
 from fogp2p.cli.output import Output
 from fogp2p.cli.settings import load, set_option
 from fogp2p.config import Loaded
 from fogp2p.environment import real_environment
+from fogp2p.errors import KeystoreError
 from fogp2p.node import Node, open_peer
 from fogp2p.paths import Paths
 from fogp2p.process import harden
 from fogp2p.schema import answer
 from fogp2p.systemd import Notifier
 from fogp2p.tasks import open_tasks
+from fogp2p.web import page_folder
 
 __all__ = ["command"]
 
@@ -65,7 +67,10 @@ def _passphrase() -> str | None:
         return given
     credential = Path(folder) / "fogp2p.passphrase"
     data = real_environment().disk.read(credential, max_bytes=_MAX_CREDENTIAL_BYTES)
-    return data.decode("utf-8").rstrip("\n") if data is not None else None
+    try:
+        return data.decode("utf-8").rstrip("\n") if data is not None else None
+    except UnicodeDecodeError as exc:
+        raise KeystoreError(f"{credential} is not UTF-8", hint="encrypt it again") from exc
 
 
 async def _run(
@@ -84,15 +89,11 @@ async def _run(
         open_tasks() as signals,
     ):
         signals.start_soon(_stop_on_signal, node)
-        serve = partial(
-            serve_api,
-            node,
-            loaded,
-            paths.socket,
-            paths=paths,
-            environ=dict(os.environ),
-            flags=flags,
-        )
+        # It outlives restarts of the API: tokens and logged-in browsers stay good.
+        config_file = ConfigFile(paths.config, dict(os.environ), flags)
+        context = Context(node, loaded, config_file=config_file, paths=paths)
+        pages = page_routes(page_folder()) if loaded.config.api.tcp else ()
+        serve = partial(serve_context, context, paths.socket, pages=pages)
         api = await node.add_service(api_service(serve, node.stopping, paths.socket))
         _greet(output, node, paths, new, trio.current_time() - started, api.url)
         _tell_ready(ready_fd, node)

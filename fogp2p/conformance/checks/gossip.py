@@ -150,24 +150,12 @@ async def _unsigned(context: Context) -> str:
     return await _refused(context, _publish(message), "an unsigned message")
 
 
-@check("GOS-001b", "refuses an RPC with a message without its number", needs=MESHSUB)
-async def _unnumbered(context: Context) -> str:
-    message = _message(context.identity(), b"t", b"data", b"")
-    return await _refused(context, _publish(message), "a message without a number")
-
-
-@check("GOS-001c", "refuses an RPC with more than 64 KiB in a message", needs=MESHSUB)
-async def _large(context: Context) -> str:
-    message = _message(context.identity(), b"t", bytes(65_537), _number(context))
-    return await _refused(context, _publish(message), "65,537 bytes in a message")
-
-
-@check("GOS-001d", "refuses an RPC with a topic of more than 256 bytes", needs=MESHSUB)
+@check("GOS-001b", "refuses an RPC with a topic of more than 256 bytes", needs=MESHSUB)
 async def _long_topic(context: Context) -> str:
     return await _refused(context, _subscriptions([b"t" * 257]), "a topic of 257 bytes")
 
 
-@check("GOS-001e", "refuses an RPC with a topic that is not UTF-8", needs=MESHSUB)
+@check("GOS-001c", "refuses an RPC with a topic that is not UTF-8", needs=MESHSUB)
 async def _no_text(context: Context) -> str:
     return await _refused(context, _subscriptions([b"\xff\xfe"]), "a topic that is not UTF-8")
 
@@ -249,6 +237,28 @@ async def _forged(context: Context) -> str:
         if not await listener.copies(b"genuine", CONNECT_TIMEOUT_S, enough=1):
             raise CheckFailed("the forgery keeps the genuine message from being passed on")
     return "the forged one stopped there, the genuine one of the same id went on"
+
+
+@check("GOS-004", "drops what it cannot use and goes on listening", needs=MESHSUB)
+async def _unusable(context: Context) -> str:
+    async with _neighbours(context, 2) as (topic, (one, listener)):
+        author = one.visitor.identity
+        unusable = [
+            _message(author, topic, b"a number of 7 bytes", bytes(7)),
+            _message(author, topic, bytes(65_537), _number(context)),
+        ]
+        for message in unusable:
+            await one.say(_publish(message), "a message that cannot be used")
+        await one.say(_publish(_message(author, topic, b"usable", _number(context))), "a good one")
+        heard: list[bytes] = []
+        while b"usable" not in heard:
+            rpc = await listener.hear(CONNECT_TIMEOUT_S)
+            if rpc is None:
+                raise CheckFailed("what came after an unusable message was not passed on")
+            heard += [bytes(each.data) for each in rpc.publish]
+        if any(message.data in heard for message in unusable):
+            raise CheckFailed("an unusable message was passed on")
+    return "the good message after them went on, they did not"
 
 
 @check("GOS-011", "answers a graft within a backoff with a prune", needs=MESHSUB)

@@ -97,8 +97,8 @@ for _letter, (_what, _changes) in _ORDERS.items():
 
 @check("VER-011", "skips keys it does not know and versions it does not speak", needs=VERSION)
 async def _skips(context: Context) -> str:
-    offer = {"handshake": (V1_0, V1_1, [9, 9]), "extra": {99: ["of later versions"]}}
-    async with agreed(context, **offer) as run:
+    later = {99: ["of later versions"]}
+    async with agreed(context, handshake=(V1_0, V1_1, [9, 9]), extra=later) as run:
         return f"agreed on {run.version}"
 
 

@@ -2,16 +2,32 @@
 
 `python tests/conformance/readers/run.py [SPECS]`, as an implementer in another language would
 begin: each reader is written from the specification's text alone. It needs cbor2, cryptography,
-pynacl and base58. Exit status 1 for any difference, and for a specification that nobody reads.
+pynacl, base58 and spake2. Exit status 1 for any difference, and for a specification that nobody
+reads.
 """
 
 import importlib
 import sys
 from pathlib import Path
 
-READERS = ("bitchat", "codec", "echo", "framing", "lottery", "mix", "noise", "versioning")
+READERS = (
+    *(
+        "bitchat",
+        "blob",
+        "codec",
+        "echo",
+        "framing",
+        "gossip",
+        "invite",
+        "log",
+        "lottery",
+        "mix",
+        "noise",
+    ),
+    *("registry", "versioning"),
+)
 WITHOUT_VECTORS = {
-    "gossip": "the messages are those of libp2p/specs pubsub, which publishes no vectors",
+    "backup": "a file of one peer's own, made and read by the same program",
     "identity": "a file of one peer's own, sealed with its passphrase: no other program reads it",
     "kad": "the messages are those of libp2p/specs kad-dht, which publishes no vectors",
     "peerbook": "a file of one peer's own: no other program reads it",
