@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,18 @@ def test_progress_is_a_line_for_each_tenth_off_a_terminal(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 11 and "\x1b" not in "".join(lines)
     assert lines[3].endswith("293.0 KiB of 976.6 KiB, 488.3 KiB/s, 1.0 s left, 1 sources")
+
+
+def test_on_a_terminal_it_is_one_line_that_is_painted_over(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    peer: Any = _Peer(_transfer(500_000), _transfer(1_000_000, "done"))
+    follow(Output(), peer, _transfer(0))
+    painted = capsys.readouterr().err
+    assert painted.count("\n") == 1 and painted.endswith("\n")
+    assert [part.count("fetch a\ufffd[2J.bin: ") for part in painted.split("\r")] == [0, 1, 1, 1]
 
 
 def test_a_transfer_that_stands_still_or_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
