@@ -41,6 +41,7 @@ async def main():
 trio.run(main)
 """
 _CALL = re.compile(r"^\d+ +(\w+)\((.*)\) += (-?\d+)")
+_RESUMED = re.compile(r"^(\d+) +<\.\.\. \w+ resumed>(.*)")
 
 
 @dataclass
@@ -99,8 +100,7 @@ def _bytes(word: str) -> bytes:
 def _moments(trace: Path) -> Iterator[tuple[Disk, list[int], str]]:
     """The disk, what was acknowledged, and the call, after each call that matters."""
     disk, acked = Disk(), []
-    for line in trace.read_text().splitlines():
-        assert "unfinished" not in line, "the calls of two threads are mixed"
+    for line in _whole(trace.read_text().splitlines()):
         found = _CALL.match(line)
         if found is None or int(found[3]) < 0:
             continue
@@ -110,6 +110,21 @@ def _moments(trace: Path) -> Iterator[tuple[Disk, list[int], str]]:
         elif words[0] == "1" and (said := _bytes(words[1])).startswith(b"acked"):
             acked.append(int(said.split()[1]))
         yield disk, acked, found[1]
+
+
+def _whole(lines: list[str]) -> Iterator[str]:
+    """Calls that another thread's interrupted are put together where they ended.
+
+    The files are one thread's alone, so the order of what is done to them stays.
+    """
+    begun: dict[str, str] = {}
+    for line in lines:
+        if line.endswith("<unfinished ...>"):
+            begun[line.split()[0]] = line.removesuffix("<unfinished ...>").rstrip()
+        elif (resumed := _RESUMED.match(line)) is not None:
+            yield begun.pop(resumed[1], "") + resumed[2]
+        else:
+            yield line
 
 
 def _run(line: list[str]) -> None:
