@@ -11,7 +11,7 @@ import re
 import socket
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +28,8 @@ _MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 # An event's data is small; a longer line is not from a peer.
 _MAX_LINE_BYTES: Final = 1024 * 1024
 _MAX_TOKEN_BYTES: Final = 256
+# A chunk of a blob.
+_PART_BYTES: Final = 256 * 1024
 # The peer sends something every 15 s.
 _SILENCE_S: Final = 50.0
 _RECONNECT_S: Final = 1.0
@@ -105,6 +107,30 @@ class Client:
     def delete(self, route: str) -> dict[str, Any]:
         """DELETE /api/v1/<route>. Raises as `get`."""
         return self._ask("DELETE", route, None)
+
+    def download(self, route: str, write: Callable[[bytes], None]) -> None:
+        """GET /api/v1/<route> and hand its bytes to `write`, at most 256 KiB at a time.
+
+        Raises as `get`, and NotRunning when the end is missing.
+        """
+        import http.client
+
+        connection = self._connection(self._timeout_s)
+        try:
+            response = self._send(connection, "GET", route, None)
+            if response.status != 200:
+                _read(response.status, response.read(_MAX_ANSWER_BYTES))
+                return
+            left = int(response.headers.get("Content-Length", "-1"))
+            while part := response.read(_PART_BYTES):
+                write(part)
+                left -= len(part)
+            if left != 0:
+                raise NotRunning("the content ended too early", hint="fogp2p blobs")
+        except (OSError, http.client.HTTPException) as exc:
+            raise NotRunning(f"the peer hung up: {exc}", hint="is it stopping?") from exc
+        finally:
+            connection.close()
 
     def events(
         self, *, since: int | None = None, types: Sequence[str] = (), patience_s: float = 30.0

@@ -12,6 +12,7 @@ import trio
 from fogp2p.config import Loaded
 from fogp2p.environment import Environment
 from fogp2p.eventlog import EventLog
+from fogp2p.host import ConnectionInfo
 from fogp2p.ids import PeerId
 from fogp2p.node import NodeStatus, PeerStatus
 from fogp2p.paths import Paths
@@ -58,6 +59,8 @@ class ApiNode(Protocol):
     async def echo(
         self, peer: PeerId, messages: Sequence[bytes], *, deadline: float
     ) -> EchoResult: ...
+
+    async def reach(self, peer: PeerId, *, deadline: float) -> ConnectionInfo: ...
 
     def services(self) -> tuple[ServiceStatus, ...]: ...
 

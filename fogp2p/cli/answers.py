@@ -24,6 +24,8 @@ __all__ = [
     "Dashboard",
     "Error",
     "EventLine",
+    "GetDone",
+    "GetSource",
     "Id",
     "LogLine",
     "ManPage",
@@ -35,6 +37,7 @@ __all__ = [
     "SandboxWalls",
     "Schemas",
     "SettingShown",
+    "ShareMade",
     "Stopped",
     "Testnet",
     "TestnetPeer",
@@ -333,6 +336,40 @@ class Testnet:
 
     found_by: str
     peers: tuple[TestnetPeer, ...]
+
+
+@named("share/1")
+@dataclass(frozen=True, slots=True)
+class ShareMade:
+    """A file that others can get."""
+
+    cid: str
+    key: str | None = field(repr=False, metadata=about("Of a sealed file; else null."))
+    link: str = field(repr=False, metadata=about("What others type behind `fogp2p get`."))
+    name: str
+    size_bytes: int
+    announced: int = field(metadata=about("How many peers keep the announcement."))
+
+
+@dataclass(frozen=True, slots=True)
+class GetSource:
+    """Where chunks came from in this run."""
+
+    peer_id: str
+    chunks: int
+
+
+@named("get/1")
+@dataclass(frozen=True, slots=True)
+class GetDone:
+    """A blob was written to a file."""
+
+    cid: str
+    path: str
+    size_bytes: int = field(metadata=about("Of the file."))
+    sources: tuple[GetSource, ...] = field(metadata=about("None when all of it was here."))
+    took_s: float = field(metadata=about("How long fetching took."))
+    rate: float = field(metadata=about("Bytes a second."))
 
 
 @named("version/1")

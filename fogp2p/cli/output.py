@@ -25,12 +25,14 @@ __all__ = [
     "is_terminal",
     "limit_option",
     "printable",
+    "size",
     "table",
     "watch_option",
 ]
 
 # Often enough to see a change happen, seldom enough to cost nothing.
 _WATCH_S: Final = 1.0
+_UNITS: Final = ("KiB", "MiB", "GiB")
 
 watch_option = click.option("--watch", "-w", is_flag=True, help="Show it again every second.")
 limit_option = click.option(
@@ -114,6 +116,17 @@ def duration(seconds: float) -> str:
     if hours == 0:
         return f"{minutes} m {int(seconds) % 60} s"
     return f"{hours} h {minutes % 60} m" if days == 0 else f"{days} d {hours % 24} h"
+
+
+def size(count: float) -> str:
+    """Bytes for people: `812 B`, `1.5 MiB`."""
+    if count < 1024:
+        return f"{count:.0f} B"
+    for unit in _UNITS:
+        count /= 1024
+        if count < 1024 or unit == _UNITS[-1]:
+            break
+    return f"{count:.1f} {unit}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fogp2p.client import Client
+from fogp2p.client import Client, PeerSaid
 from fogp2p.errors import FogError, LocalProtocolError, RemoteProtocolError
 from fogp2p.ids import PeerId
 
@@ -16,7 +16,7 @@ class PeerNotFound(FogError):
 
 
 def find_peer(client: Client, text: str) -> str:
-    """The full id for a whole id, or for the beginning or end of a connected peer's id.
+    """The full id for a whole id, a contact's name, or either end of a connected peer's id.
 
     Raises PeerNotFound.
     """
@@ -27,8 +27,22 @@ def find_peer(client: Client, text: str) -> str:
     if not text:
         raise LocalProtocolError("name a peer", code="peer-id")
     known = [peer["peer_id"] for peer in client.get("peers")["peers"]]
-    found = [each for each in known if each.startswith(text) or each.endswith(text)]
+    found = {each for each in known if each.startswith(text) or each.endswith(text)}
+    found |= {each for each, name in _contacts(client) if name.casefold() == text.casefold()}
     if len(found) == 1:
-        return str(found[0])
-    what = "no connected peer" if not found else f"{len(found)} connected peers"
-    raise PeerNotFound(f"{what} has an id that begins or ends with {text!r}", hint="fogp2p peers")
+        return str(found.pop())
+    what = "no connected peer" if not found else f"{len(found)} peers"
+    raise PeerNotFound(
+        f"{what} has an id that begins or ends with {text!r}, or is a contact of that name",
+        hint="fogp2p peers, fogp2p contacts",
+    )
+
+
+def _contacts(client: Client) -> list[tuple[str, str]]:
+    """(id, name) of the peers that an invite has verified."""
+    try:
+        return [
+            (each["peer_id"], each["name"]) for each in client.get("contacts").get("contacts", ())
+        ]
+    except PeerSaid:  # a peer without this part still has connections to name
+        return []

@@ -53,6 +53,10 @@ FAULTS: Final[Mapping[str, Severity]] = {
     "FOG-DOC-074": Severity.WARN,  # the peer says why it does less than it could
     "FOG-DOC-075": Severity.WARN,  # the running peer has another version
     "FOG-DOC-080": Severity.WARN,  # a Bluetooth adapter is blocked
+    "FOG-DOC-090": Severity.FAIL,  # the store is damaged
+    "FOG-DOC-091": Severity.FAIL,  # the store takes nothing more until the next start
+    "FOG-DOC-092": Severity.FAIL,  # the store was written by a newer version
+    "FOG-DOC-093": Severity.WARN,  # pinned blobs use up their quota
 }
 
 

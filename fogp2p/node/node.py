@@ -350,6 +350,7 @@ class Node:
             health=Health.DEGRADED if health is Health.OK and inside else health,
             reasons=(*reasons_of(services), *inside),
             services=count(services),
+            rooms=self.rooms.status(),
         )
 
     def peers(self) -> tuple[PeerStatus, ...]:

@@ -6,9 +6,11 @@ its status says which is down and why.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
+
+import trio
 
 from fogp2p import __version__
 from fogp2p.eventlog import EventLog
@@ -16,9 +18,11 @@ from fogp2p.events import Gap
 from fogp2p.ids import PeerId
 from fogp2p.limits import MIB
 from fogp2p.paths import Paths
-from fogp2p.protocols.blob import BlobConfig, Blobs, Cid, open_blobs
+from fogp2p.protocols.blob import CHUNK_BYTES, BlobConfig, Blobs, Cid, Transfer, open_blobs
+from fogp2p.protocols.blob.answers import summary_of as blobs_summary
 from fogp2p.protocols.invite import Invites, Progress, open_invites
-from fogp2p.protocols.log import Logs, open_logs
+from fogp2p.protocols.log import ForkFound, Group, Logs, MembersChanged, open_logs
+from fogp2p.protocols.log.answers import summary_of as groups_summary
 from fogp2p.protocols.log.durable import LOG_PART, StoreStorage
 from fogp2p.protocols.registry import (
     Alarm,
@@ -36,10 +40,13 @@ from fogp2p.tasks import open_tasks
 from .health import Reason
 from .nickname import nickname
 from .parts import Parts
+from .status import RoomsStatus
 
 __all__ = ["ROOMS", "Rooms"]
 
 ROOMS: Final = "rooms"
+# Entries that come within it are one event.
+_TOGETHER_S: Final = 0.2
 
 
 class Rooms:
@@ -85,13 +92,27 @@ class Rooms:
             if part is not None and part.problem():
                 found.append(Reason(name, part.problem(), hint))
         blobs: Blobs | None = self._up("blobs")
-        if blobs is not None and blobs.store.problem:
-            found.append(Reason("blobs", blobs.store.problem, "fogp2p blobs"))
+        if blobs is not None:
+            found += [Reason("blobs", why, hint) for why, hint in _of_blobs(blobs)]
         store: Store | None = self._up("store")
         if store is not None and store.status().state != "ok":
             state = store.status()
             found.append(Reason("store", f"{state.state}: {state.why}", state.hint))
+        groups: Logs | None = self._up("groups")
+        if groups is not None:
+            found += [Reason("groups", why, hint) for why, hint in _of_groups(groups)]
         return tuple(found)
+
+    def status(self) -> RoomsStatus:
+        """The state of what is kept and shared."""
+        store: Store | None = self._up("store")
+        blobs: Blobs | None = self._up("blobs")
+        groups: Logs | None = self._up("groups")
+        return RoomsStatus(
+            store=store.status().state if store is not None else None,
+            blobs=blobs_summary(blobs) if blobs is not None else None,
+            groups=groups_summary(groups.groups) if groups is not None else None,
+        )
 
     def _up(self, name: str) -> Any:
         supervisor = self._parts.supervisor
@@ -174,11 +195,26 @@ class Rooms:
             parts.host(), (parts.ways,), parts.environment, folder, config
         ) as blobs:
             blobs.on_received = self._received
+            blobs.transfers.on_event = self._transferred
             yield blobs
 
     def _received(self, peer: PeerId, cid: Cid, name: str) -> None:
         told = {"peer": str(peer), "cid": str(cid), "name": name}
-        self._event_log.record("file.received", told)
+        self._event_log.record("blob.received", told)
+
+    def _transferred(self, what: str, transfer: Transfer) -> None:
+        found = transfer.measure()
+        told = {
+            "id": transfer.id,
+            "kind": transfer.kind,
+            "name": transfer.name,
+            "cid": str(transfer.cid) if transfer.cid is not None else None,
+            "done_bytes": found.done,
+            "size_bytes": found.size,
+            "rate": round(transfer.rate, 1),
+            "why": str(transfer.error) if transfer.error is not None else "",
+        }
+        self._event_log.record(f"blob.{what}", told)
 
     @asynccontextmanager
     async def _store(self) -> AsyncIterator[Store]:
@@ -192,5 +228,64 @@ class Rooms:
     async def _groups(self) -> AsyncIterator[Logs]:
         parts = self._parts
         storage = StoreStorage(parts.supervisor.value("store"))
-        async with open_logs(parts.host(), parts.identity, storage, parts.environment) as logs:
+        async with (
+            open_logs(parts.host(), parts.identity, storage, parts.environment) as logs,
+            open_tasks() as nursery,
+        ):
+
+            def follow(group: Group) -> None:
+                nursery.start_soon(self._follow_entries, group)
+                nursery.start_soon(self._follow_group, group)
+
+            for group in logs.groups:
+                follow(group)
+            logs.on_opened = follow
             yield logs
+            nursery.cancel_scope.cancel()
+
+    async def _follow_entries(self, group: Group) -> None:
+        last = group.last
+        while True:
+            last = await group.grown(last)
+            told = {"group": group.id.hex(), "name": group.replica.name, "last": last}
+            self._event_log.record("group.grown", told)
+            # A long history that arrives must not push everything else out of the ring.
+            await trio.sleep(_TOGETHER_S)
+
+    async def _follow_group(self, group: Group) -> None:
+        with group.changes() as changes:
+            async for change in changes:
+                told: dict[str, Any] = {"group": group.id.hex(), "name": group.replica.name}
+                match change:
+                    case ForkFound(fork=fork):
+                        author = str(PeerId.from_ed25519(fork.author))
+                        told |= {"peer": author, "position": fork.position}
+                        self._event_log.record("group.forked", told)
+                    case MembersChanged():
+                        told["members"] = len(group.members())
+                        self._event_log.record("group.changed", told)
+                    case _:
+                        pass  # verdicts show in the entries themselves
+
+
+def _of_blobs(blobs: Blobs) -> Iterator[tuple[str, str]]:
+    store = blobs.store
+    if store.problem:
+        yield store.problem, "fogp2p blobs"
+    room = store.quota_bytes - store.used_bytes + store.loose_bytes
+    if room < CHUNK_BYTES:
+        full = f"full: pinned blobs take {store.used_bytes} of {store.quota_bytes} bytes"
+        yield full, "fogp2p blobs unpin or remove some, or raise blobs.quota_mib"
+
+
+def _of_groups(logs: Logs) -> Iterator[tuple[str, str]]:
+    for group in logs.groups:
+        name = group.replica.name or group.id.hex()[:8]
+        problem = group.status().problem
+        if problem:
+            yield f"{name} takes no entries: {problem}", "fogp2p doctor"
+        for peer, position in group.forks():
+            yield (
+                f"{name}: {peer.short} wrote two histories from its entry {position} on",
+                f"fogp2p group show {group.id.hex()[:12]}",
+            )

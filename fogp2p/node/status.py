@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from fogp2p.protocols.blob.answers import BlobsSummary
+from fogp2p.protocols.log.answers import GroupsSummary
 from fogp2p.schema import named
 from fogp2p.supervisor import GroupStatus, ServiceStatus
 
 from .health import Health, Reason, ServiceCounts
 
-__all__ = ["DiscoveryStatus", "NodeStatus", "PeerStatus", "Peers", "Services", "explain"]
+__all__ = [
+    "NO_ROOMS",
+    "DiscoveryStatus",
+    "NodeStatus",
+    "PeerStatus",
+    "Peers",
+    "RoomsStatus",
+    "Services",
+    "explain",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,18 @@ class PeerStatus:
     not_agreed: str
     """Why no versions are agreed; empty when they are."""
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoomsStatus:
+    """What this peer keeps and shares; a part is null while it is down or not there."""
+
+    store: Literal["ok", "read-only", "damaged", "newer"] | None
+    blobs: BlobsSummary | None
+    groups: GroupsSummary | None
+
+
+NO_ROOMS = RoomsStatus(None, None, None)
 
 
 @named("peers/1")
@@ -82,6 +106,7 @@ class NodeStatus:
     reasons: tuple[Reason, ...]
     """Why the health is not ok."""
     services: ServiceCounts
+    rooms: RoomsStatus = NO_ROOMS
 
 
 def explain(

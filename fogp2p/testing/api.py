@@ -20,8 +20,9 @@ from fogp2p.api.gate import Door
 from fogp2p.api.routes import all_operations
 from fogp2p.config import Config, Loaded
 from fogp2p.environment import Environment
-from fogp2p.errors import DeadlineExceeded
+from fogp2p.errors import DeadlineExceeded, Unreachable
 from fogp2p.eventlog import EventLog
+from fogp2p.host import ConnectionInfo
 from fogp2p.ids import PeerId, Version
 from fogp2p.node import NodeStatus, PeerStatus
 from fogp2p.node.health import count, health_of, reasons_of
@@ -114,6 +115,9 @@ class StandInNode:
     async def echo(self, peer: PeerId, messages: Sequence[bytes], *, deadline: float) -> EchoResult:
         await trio.lowlevel.checkpoint()
         return EchoResult(Version(1, 1), len(messages), sum(map(len, messages)), 0.001, True)
+
+    async def reach(self, peer: PeerId, *, deadline: float) -> ConnectionInfo:
+        raise Unreachable(f"nobody knows an address of {peer.short}")
 
     def stop(self) -> None:
         self.stopping.set()

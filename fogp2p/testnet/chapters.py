@@ -10,6 +10,7 @@ import trio
 
 from fogp2p.tasks import open_tasks
 
+from .conversation import Conversation
 from .peers import LocalPeer
 from .repair import Repair
 from .stage import Chapter, Stage
@@ -178,7 +179,14 @@ class Crash:
         )
 
 
-CHAPTERS: Final[tuple[Chapter, ...]] = (Meet(), Versions(), Talk(), Repair(), Crash())
+CHAPTERS: Final[tuple[Chapter, ...]] = (
+    Meet(),
+    Versions(),
+    Talk(),
+    Repair(),
+    Crash(),
+    Conversation(),
+)
 
 
 async def _received(stage: Stage) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -128,6 +129,26 @@ class LocalPeer:
         with trio.move_on_after(STOP_TIMEOUT_S):
             await self._process.wait()
         await self.kill()
+
+    def freeze(self) -> None:
+        """SIGSTOP: its connections stay, and nobody answers on them."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
+    async def sha256(self, route: str) -> str:
+        """The hash of a content that its API gives. Raises NotRunning and PeerSaid."""
+
+        def read() -> str:
+            found = hashlib.sha256()
+            self._client.download(route, found.update)
+            return found.hexdigest()
+
+        return await self._environment.executor.in_thread(read)
 
     async def connected(self) -> set[str]:
         """The ids of the peers it is connected to and agreed with; empty when it is not running."""

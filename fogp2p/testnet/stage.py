@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import trio
@@ -34,11 +35,16 @@ class Stage:
         net: Testnet,
         say: Callable[[str], None],
         show: Callable[[Sequence[str]], None],
+        file: Path | None = None,
     ) -> None:
-        """`say` prints a line; `show` paints lines over those it painted before."""
+        """`say` prints a line; `show` paints lines over those it painted before.
+
+        `file`: one that travels; the project's README if there is none.
+        """
         self.net = net
         self.say = say
         self.show = show
+        self.file = file
         self.checks: list[Check] = []
         self._chapter = ""
 

@@ -2,11 +2,13 @@
 
 from .config import CHUNK_BYTES, MAX_BLOB_BYTES, BlobConfig
 from .download import PROTOCOL_ID, Download
-from .handler import Blobs, Transfer, open_blobs
+from .errors import UnknownBlob
+from .handler import Blobs, open_blobs
 from .messages import Cid, Manifest, decode_manifest, file_name, make_manifest
 from .seal import KEY_BYTES, PIECE_BYTES, open_pieces, seal_pieces
-from .store import BlobStore, Kept, UnknownBlob
+from .store import BlobStore, Kept
 from .swarm import Swarm
+from .transfers import Measured, State, Transfer, Transfers
 
 __all__ = [
     "CHUNK_BYTES",
@@ -21,8 +23,11 @@ __all__ = [
     "Download",
     "Kept",
     "Manifest",
+    "Measured",
+    "State",
     "Swarm",
     "Transfer",
+    "Transfers",
     "UnknownBlob",
     "decode_manifest",
     "file_name",

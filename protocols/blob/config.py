@@ -45,6 +45,16 @@ PROGRESS_S: Final = REPLY_TIMEOUT_S / 4
 MAX_OFFERS: Final = 4
 MAX_OFFERED_BYTES: Final = 1024 * MIB
 OFFER_TIMEOUT_S: Final = 3600.0
+# Transfers that run at the same time, and those that are over and still told of.
+MAX_TRANSFERS: Final = 16
+MAX_OVER: Final = 32
+# A transfer whose sources are away goes on for a day.
+TRANSFER_TIMEOUT_S: Final = 86_400.0
+# The rate is that of the last samples: 5 s.
+SAMPLE_S: Final = 0.5
+SAMPLES: Final = 10
+# Events of a transfer on its way: each tenth.
+PROGRESS_STEPS: Final = 10
 # Blobs kept in the index.
 MAX_BLOBS: Final = 10_000
 

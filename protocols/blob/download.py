@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 import trio
 
@@ -17,8 +17,9 @@ from fogp2p.errors import (
     TransportError,
     Unreachable,
 )
+from fogp2p.events import Gap
 from fogp2p.framing import FrameDecoder, encode_frame, read_frame
-from fogp2p.host import Host, Stream
+from fogp2p.host import Connected, Host, HostEvent, Stream
 from fogp2p.ids import PeerId, ProtocolId, protocol_id
 from fogp2p.tasks import open_tasks
 
@@ -154,7 +155,7 @@ class Download:
         if known is not None:
             return known
         found: Iterable[PeerId] = ()  # those named come first: looking for others takes its time
-        with trio.move_on_at(deadline):
+        with trio.move_on_at(deadline), self._host.events() as events:
             for turn in itertools.count():
                 for peer in self._new(wanted, found):
                     try:
@@ -162,7 +163,7 @@ class Download:
                     except (RemoteProtocolError, TransportError) as exc:
                         self.failures[peer] = str(exc)
                 if turn:
-                    await trio.sleep(LOOK_AGAIN_S)
+                    await _until_somebody_comes(events)
                     self.failures.clear()  # whoever did not have it may have it now
                 found = await self._find(self.cid)
         raise self._nobody(f"nobody gave the manifest of {self.cid}")
@@ -187,17 +188,18 @@ class Download:
     async def _recruit(self, nursery: trio.Nursery, wanted: list[PeerId]) -> None:
         """Start with whoever is known, and look for more while there are few."""
         found: Iterable[PeerId] = ()
-        for turn in itertools.count():
-            for peer in self._new(wanted, found):
-                if len(self._active) >= MAX_SOURCES:
-                    break
-                self._active.add(peer)
-                nursery.start_soon(self._take_from, nursery, peer)
-            if turn:
-                await trio.sleep(LOOK_AGAIN_S)
-            found = await self._find(self.cid)
-            banned = {peer for peer in self.failures if self._swarm_of().is_banned(peer)}
-            self.failures = {peer: self.failures[peer] for peer in banned}
+        with self._host.events() as events:
+            for turn in itertools.count():
+                for peer in self._new(wanted, found):
+                    if len(self._active) >= MAX_SOURCES:
+                        break
+                    self._active.add(peer)
+                    nursery.start_soon(self._take_from, nursery, peer)
+                if turn:
+                    await _until_somebody_comes(events)
+                found = await self._find(self.cid)
+                banned = {peer for peer in self.failures if self._swarm_of().is_banned(peer)}
+                self.failures = {peer: self.failures[peer] for peer in banned}
 
     async def _take_from(self, nursery: trio.Nursery, peer: PeerId) -> None:
         deadline = within(REPLY_TIMEOUT_S)
@@ -275,3 +277,11 @@ class Download:
         attempts = tuple((peer.short, why) for peer, why in self.failures.items())
         hint = "is a peer that has it running and reachable? `fogp2p peers`"
         return Unreachable(what, attempts=attempts, hint=hint)
+
+
+async def _until_somebody_comes(events: AsyncIterator[HostEvent | Gap]) -> None:
+    """A source that comes back is asked at once; otherwise it is looked again after a while."""
+    with trio.move_on_after(LOOK_AGAIN_S):
+        async for event in events:
+            if isinstance(event, Connected | Gap):
+                return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import trio
@@ -18,6 +17,7 @@ from fogp2p.ids import PeerId
 from fogp2p.tasks import open_tasks
 
 from .config import (
+    CHUNK_BYTES,
     MAX_BLOB_BYTES,
     MAX_OFFERED_BYTES,
     MAX_OFFERS,
@@ -25,27 +25,19 @@ from .config import (
     OFFER_TIMEOUT_S,
     PROGRESS_S,
     REPLY_TIMEOUT_S,
+    TRANSFER_TIMEOUT_S,
     BlobConfig,
 )
 from .download import PROTOCOL_ID, Download, Source
+from .errors import UnknownBlob
 from .messages import Cid, Request, Status, file_name, reply
 from .server import Server
 from .store import BlobStore
+from .transfers import Measured, Transfer, Transfers
 
-__all__ = ["Blobs", "Transfer", "open_blobs"]
+__all__ = ["Blobs", "open_blobs"]
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """A download under way. Seconds are on trio's clock."""
-
-    cid: Cid
-    chunks: int
-    present: int
-    started: float
-    sources: dict[PeerId, int]
 
 
 @asynccontextmanager
@@ -60,7 +52,8 @@ async def open_blobs(
     config = config or BlobConfig()
     store = await BlobStore.open(folder, environment, config.quota_bytes)
     async with open_tasks() as nursery:
-        blobs = Blobs(host, discoveries, environment, store, config)
+        transfers = Transfers(nursery, environment)
+        blobs = Blobs(host, discoveries, environment, store, config, transfers)
         host.set_handler(PROTOCOL_ID, blobs.server.handle)
         try:
             yield blobs
@@ -79,8 +72,11 @@ class Blobs:
         environment: Environment,
         store: BlobStore,
         config: BlobConfig,
+        transfers: Transfers,
     ) -> None:
         self.store = store
+        self.transfers = transfers
+        """What goes on behind a call, and what others send us."""
         self.server = Server(store, self._offered)
         self.on_received: Callable[[PeerId, Cid, str], None] = lambda peer, cid, name: None
         """Called when a file that a peer offered is here as a whole."""
@@ -88,16 +84,61 @@ class Blobs:
         self._discoveries = discoveries
         self._environment = environment
         self._config = config
-        self._running: dict[Cid, tuple[Download, float]] = {}
+        self._running: dict[Cid, Download] = {}
         self._offers = 0
 
-    def transfers(self) -> tuple[Transfer, ...]:
+    @property
+    def fetching(self) -> tuple[Cid, ...]:
         """The downloads under way."""
-        found = []
-        for cid, (download, started) in self._running.items():
-            here, total = download.chunks
-            found.append(Transfer(cid, total, here, started, download.sources))
-        return tuple(found)
+        return tuple(self._running)
+
+    # --- what goes on behind a call --------------------------------------------------------------
+
+    def start_add(self, path: Path, *, key: bytes | None = None) -> Transfer:
+        """Put in a file of the owner. Raises LimitExceeded when too much is under way."""
+
+        async def work(transfer: Transfer) -> None:
+            transfer.cid = await self.store.add_file(path, key=key, progress=transfer.moved)
+
+        return self.transfers.start("add", work, name=file_name(path.name), key=key)
+
+    def start_fetch(
+        self, cid: Cid, sources: Sequence[PeerId] = (), *, pinned: bool = True
+    ) -> Transfer:
+        """Fetch a blob; gives the transfer that does it already. Raises as `start_add`."""
+        for each in self.transfers.running("fetch"):
+            if each.cid == cid:
+                return each
+
+        async def work(transfer: Transfer) -> None:
+            deadline = within(TRANSFER_TIMEOUT_S)
+            await self.fetch(
+                cid, sources=sources, pinned=pinned, deadline=deadline, transfer=transfer
+            )
+
+        return self.transfers.start("fetch", work, cid=cid, name=self._name_of(cid))
+
+    def start_send(self, peer: PeerId, cid: Cid, *, name: str = "") -> Transfer:
+        """Send a blob that is here as a whole. Raises UnknownBlob, or as `start_add`."""
+        kept = self.store.find(cid)
+        if kept is None or not kept.is_whole:
+            raise UnknownBlob(f"{cid} is not here as a whole", hint=f"fogp2p get {cid}")
+        name = file_name(name or kept.name or str(cid))
+
+        async def work(transfer: Transfer) -> None:
+            def moved(chunks: int) -> None:
+                transfer.moved(min(kept.size, chunks * CHUNK_BYTES), kept.size)
+
+            deadline = within(OFFER_TIMEOUT_S)
+            await self.send(peer, cid, name=name, deadline=deadline, progress=moved)
+
+        return self.transfers.start("send", work, cid=cid, name=name, peer=peer)
+
+    def _name_of(self, cid: Cid) -> str:
+        kept = self.store.find(cid)
+        return kept.name if kept is not None else ""
+
+    # --- the means -------------------------------------------------------------------------------
 
     async def fetch(
         self,
@@ -108,13 +149,16 @@ class Blobs:
         pinned: bool = True,
         most_bytes: int = MAX_BLOB_BYTES,
         deadline: float,
+        transfer: Transfer | None = None,
     ) -> dict[PeerId, int]:
         """Fetch a blob; good chunks by source. Raises as `Download.run`, or LimitExceeded when
         the same blob is being fetched already."""
         if cid in self._running:
             raise LimitExceeded(f"{cid} is being fetched already", hint="fogp2p blobs")
         download = Download(cid, self._host, self._environment, self.store, self._sources)
-        self._running[cid] = (download, trio.current_time())
+        self._running[cid] = download
+        if transfer is not None:
+            transfer.begin(lambda: self._measured(cid, download), trio.current_time())
         try:
             await download.run(
                 sources, name=name, pinned=pinned, most_bytes=most_bytes, deadline=deadline
@@ -122,6 +166,14 @@ class Blobs:
         finally:
             del self._running[cid]
         return download.sources
+
+    def _measured(self, cid: Cid, download: Download) -> Measured:
+        manifest = self.store.manifest(cid)
+        here, total = download.chunks
+        size = manifest.size if manifest is not None else 0
+        # Which chunk is the short one matters at the end only.
+        done = size if here == total else min(size, here * CHUNK_BYTES)
+        return Measured(done, size, download.sources)
 
     async def share(self, cid: Cid, *, deadline: float) -> int:
         """Tell the DHT that we have it; how many peers know now."""
@@ -201,15 +253,20 @@ class Blobs:
         kept = self.store.find(cid)
         if kept is not None and kept.is_whole:
             return
-        # Nobody here asked for it: it is not pinned, and makes room when something else needs it.
-        await self.fetch(
-            cid,
-            sources=[peer],
-            name=name,
-            pinned=False,
-            most_bytes=MAX_OFFERED_BYTES,
-            deadline=within(OFFER_TIMEOUT_S),
-        )
+
+        async def work(transfer: Transfer) -> None:
+            # Nobody here asked for it: it is not pinned, and makes room when something needs it.
+            await self.fetch(
+                cid,
+                sources=[peer],
+                name=name,
+                pinned=False,
+                most_bytes=MAX_OFFERED_BYTES,
+                deadline=within(OFFER_TIMEOUT_S),
+                transfer=transfer,
+            )
+
+        await self.transfers.run("receive", work, cid=cid, name=name, peer=peer)
 
     async def _report(self, stream: Stream, cid: Cid) -> None:
         while True:

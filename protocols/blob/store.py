@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -21,18 +21,14 @@ from fogp2p.environment import Environment
 from fogp2p.errors import FogError, LimitExceeded, RemoteProtocolError
 
 from .config import CHUNK_BYTES, MAX_BLOBS, MAX_MANIFEST_BYTES
-from .messages import Cid, Manifest, decode_manifest, make_manifest
+from .errors import UnknownBlob
+from .files import chunks_of, hash_file
+from .messages import Cid, Manifest, decode_manifest, file_name, make_manifest
 
-__all__ = ["BlobStore", "Kept", "UnknownBlob"]
+__all__ = ["BlobStore", "Kept"]
 
 # An entry has about 50 bytes and a name of up to 255.
 _MAX_INDEX_BYTES: Final = MAX_BLOBS * 320
-
-
-class UnknownBlob(FogError):
-    """There is no such blob here, or not all of it."""
-
-    number = "FOG-BLOB-001"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +93,20 @@ class BlobStore:
         """What the chunks take."""
         return self._used
 
+    @property
+    def quota_bytes(self) -> int:
+        """What they may take."""
+        return self._quota
+
+    @property
+    def loose_bytes(self) -> int:
+        """About what could make room: of blobs that are neither pinned nor in use."""
+        return sum(
+            sum(map(blob.manifest.chunk_bytes, blob.present))
+            for cid, blob in self._blobs.items()
+            if not blob.pinned and not self._busy[cid]
+        )
+
     def blobs(self) -> tuple[Kept, ...]:
         """Everything, the most recently used first."""
         found = [self._kept(cid, blob) for cid, blob in self._blobs.items()]
@@ -144,7 +154,9 @@ class BlobStore:
 
         Raises LimitExceeded when there is no room even without everything that is not pinned.
         """
-        blob = self._blobs[cid]
+        blob = self._blobs.get(cid)
+        if blob is None:
+            raise UnknownBlob(f"{cid} was removed meanwhile", hint="fogp2p blobs")
         if index in blob.present:
             return
         name = blob.manifest.hashes[index]
@@ -168,25 +180,37 @@ class BlobStore:
                 await self.put(cid, index, chunk)
         return cid
 
-    async def add_file(self, path: Path, *, pinned: bool = True) -> Cid:
+    async def add_file(
+        self,
+        path: Path,
+        *,
+        pinned: bool = True,
+        key: bytes | None = None,
+        progress: Callable[[int, int], None] = lambda done, size: None,
+    ) -> Cid:
         """Put in a file of the owner, read twice: once for its name, once for its chunks.
 
-        Raises as `add_manifest` and `put`, and UnknownBlob when it cannot be read or changes.
+        With `key` (32 random bytes for this one content) its pieces are sealed. `progress` is told
+        the bytes put in, and all. Raises as `add_manifest` and `put`, and UnknownBlob when the file
+        cannot be read or changes meanwhile.
         """
         in_thread = self._environment.executor.in_thread
-        size, hashes = await in_thread(_hash_file, path)
+        size, hashes = await in_thread(hash_file, path, key)
         cid, encoded, manifest = make_manifest(size, hashes)
-        await self.add_manifest(cid, encoded, name=path.name, pinned=pinned)
-        with self.using(cid):
-            for index in range(len(manifest.hashes)):
-                chunk = await in_thread(_read_chunk, path, index)
-                try:
-                    manifest.check(index, chunk)
-                except RemoteProtocolError as exc:
-                    raise UnknownBlob(
-                        f"{path} changed while it was read", hint="try again"
-                    ) from exc
-                await self.put(cid, index, chunk)
+        is_new = cid not in self._blobs
+        await self.add_manifest(cid, encoded, name=file_name(path.name), pinned=pinned)
+        chunks = chunks_of(path, key)
+        try:
+            with self.using(cid):
+                for index in range(len(manifest.hashes)):
+                    chunk = await in_thread(next, chunks, b"")
+                    _check(manifest, index, chunk, path)
+                    await self.put(cid, index, chunk)
+                    progress(min(size, (index + 1) * CHUNK_BYTES), size)
+        except FogError:
+            if is_new and cid in self._blobs:  # nobody could ever complete it
+                await self.remove(cid)
+            raise
         return cid
 
     # --- taking out ------------------------------------------------------------------------------
@@ -368,6 +392,13 @@ class BlobStore:
                     disk.remove(root / part / name)
 
 
+def _check(manifest: Manifest, index: int, chunk: bytes, path: Path) -> None:
+    try:
+        manifest.check(index, chunk)
+    except RemoteProtocolError as exc:
+        raise UnknownBlob(f"{path} changed while it was read", hint="try again") from exc
+
+
 class _Use:
     def __init__(self, busy: Counter[Cid], cid: Cid) -> None:
         self._busy = busy
@@ -380,24 +411,3 @@ class _Use:
         self._busy[self._cid] -= 1
         if not self._busy[self._cid]:
             del self._busy[self._cid]
-
-
-def _hash_file(path: Path) -> tuple[int, list[bytes]]:
-    hashes, size = [], 0
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                hashes.append(hashlib.sha256(chunk).digest())
-                size += len(chunk)
-    except OSError as exc:
-        raise UnknownBlob(f"cannot read {path}: {exc.strerror}") from exc
-    return size, hashes
-
-
-def _read_chunk(path: Path, index: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            file.seek(index * CHUNK_BYTES)
-            return file.read(CHUNK_BYTES)
-    except OSError as exc:
-        raise UnknownBlob(f"cannot read {path}: {exc.strerror}") from exc

@@ -68,6 +68,10 @@ class Delivery:
     sent_ms: int
     verdict: Verdict
     text: bytes | None
+    height: int = 0
+    """One more than the greatest of those it follows: (height, id) is one causal order for all."""
+    past: tuple[bytes, ...] = ()
+    """The entries it directly follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,10 +378,20 @@ class Group:
 
     # --- for deliveries --------------------------------------------------------------------------
 
-    async def page_after(self, number: int) -> Sequence[Stored]:
-        """The next entries after `number`, waiting until there are some."""
+    @property
+    def last(self) -> int:
+        """The number of the newest entry that is stored; 0 before the first."""
+        return self._committed
+
+    async def grown(self, number: int) -> int:
+        """Wait until there are entries after `number`; the last one's number."""
         while self._committed <= number:
             await self._grown.park()
+        return self._committed
+
+    async def page_after(self, number: int) -> Sequence[Stored]:
+        """The next entries after `number`, waiting until there are some."""
+        await self.grown(number)
         return await self._storage.read(self.id, number, _PAGE)
 
     def delivery(self, stored: Stored) -> Delivery:
@@ -394,6 +408,8 @@ class Group:
             sent_ms=entry.sent_ms,
             verdict=node.verdict,
             text=self._text(entry) if node.verdict is Verdict.STANDS else None,
+            height=entry.height,
+            past=entry.past,
         )
 
     def _text(self, entry: Entry) -> bytes | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -110,6 +110,8 @@ class Logs:
         self._dirty: set[bytes] = set()
         self._changed = trio.Event()
         self._opening = trio.Lock()
+        self.on_opened: Callable[[Group], None] = lambda group: None
+        """Called with each group that is opened from now on."""
 
     # --- groups ----------------------------------------------------------------------------------
 
@@ -157,6 +159,7 @@ class Logs:
             self._groups[name] = group
             for link in tuple(self._links.values()):
                 link.groups_changed()
+            self.on_opened(group)
             return group
 
     def status(self) -> LogsStatus:

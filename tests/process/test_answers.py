@@ -153,9 +153,27 @@ ANSWERS: list[tuple[str, str]] = [
     ("simulate partition --peers 4 --minutes 0.5", "simulation/1"),
     ("simulate churn --peers 4 --minutes 0.5 --seeds 2", "simulations/1"),
     ("version", "version/1"),
+    ("share LETTER", "share/1"),
+    ("share LETTER --seal", "share/1"),
+    ("send LETTER FRIEND", "transfer/1"),
+    ("get CID --force -o OUT", "get/1"),
+    ("blobs", "blobs/1"),
+    ("blobs list --limit 1", "blobs/1"),
+    ("blobs pin CID", "blob/1"),
+    ("blobs unpin CID", "blob/1"),
+    ("group create tea", "group/1"),
+    ("group list", "groups/1"),
+    ("group show GROUP", "group/1"),
+    ("group open GROUP", "group/1"),
+    ("group admit GROUP FRIEND --admin", "written/1"),
+    ("group say GROUP good morning", "written/1"),
 ]
 # Streams: JSON Lines, each with this schema.
-STREAMS: list[tuple[str, str]] = [("events", "event/1"), ("logs", "log/1")]
+STREAMS: list[tuple[str, str]] = [
+    ("events", "event/1"),
+    ("logs", "log/1"),
+    ("group read GROUP", "group-entry/1"),
+]
 # Seen elsewhere: commands that start peers or jobs, or that need a service tree.
 OTHERS = {
     "up": "the fixture `home`",
@@ -167,6 +185,9 @@ OTHERS = {
     "services restart": "test_a_service_is_asked_to_restart",
     "services crash": "test_a_service_is_asked_to_restart",
     "docs show": "the hidden way of `docs TOPIC`",
+    "blobs remove": "test_what_can_be_done_once",
+    "group remove": "test_what_can_be_done_once",
+    "group leave": "test_what_can_be_done_once",
 }
 
 
@@ -198,7 +219,7 @@ def test_an_answer_fits_its_schema(
     home: Path, friend: str, tmp_path: Path, line: str, schema: str
 ) -> None:
     line = line.replace("FRIEND", friend).replace("MAN", str(tmp_path / "man1"))
-    line = line.replace("FILE", str(tmp_path / "backup"))
+    line = _kept(home, line.replace("FILE", str(tmp_path / "backup")), tmp_path)
     if "OWN" in line:
         own = json.loads(_run(home, "--json", "id").stdout)
         line = line.replace("OWN", own["addresses"][0])
@@ -222,8 +243,39 @@ def test_an_answer_fits_its_schema(
         assert shown.stdout.strip() and not shown.stdout.startswith('{"schema"')
 
 
+def _kept(home: Path, line: str, tmp_path: Path) -> str:
+    """Put in a file, a blob or a group of this peer where a line names one."""
+    path = tmp_path / "letter.txt"
+    path.write_text("a file of the test")
+    if "CID" in line:
+        made = json.loads(_run(home, "--json", "share", str(path)).stdout)
+        line = line.replace("CID", made["cid"]).replace("OUT", str(tmp_path / "out.txt"))
+    if "GROUP" in line:
+        made = json.loads(_run(home, "--json", "group", "create", "tea").stdout)
+        line = line.replace("GROUP", made["id"])
+    return line.replace("LETTER", str(path))
+
+
+def test_what_can_be_done_once(home: Path, friend: str, tmp_path: Path) -> None:
+    for line, schema in (
+        ("blobs remove CID --yes", "blob-removed/1"),
+        ("group leave GROUP --yes", "written/1"),
+        (f"group remove GROUP {friend} --yes", "written/1"),
+    ):
+        words = _kept(home, line, tmp_path).split()
+        if words[:2] == ["group", "remove"]:
+            assert _run(home, "group", "admit", words[2], friend).returncode == 0
+        answer = _run(home, *words, "--json")
+        assert answer.returncode == 0, answer.stderr
+        _check(answer.stdout, schema)
+        assert _run(home, *words, "--json").returncode in (4, 6)
+
+
 @pytest.mark.parametrize(("line", "schema"), STREAMS)
-def test_a_stream_is_json_lines(home: Path, friend: str, line: str, schema: str) -> None:
+def test_a_stream_is_json_lines(
+    home: Path, friend: str, tmp_path: Path, line: str, schema: str
+) -> None:
+    line = _kept(home, line, tmp_path)
     answer = _run(home, *line.split(), "--json")
     assert answer.returncode == 0, answer.stderr
     lines = answer.stdout.splitlines()
@@ -343,6 +395,9 @@ ERRORS: list[tuple[str, int, str]] = [
     ("doctor nose", 2, "FOG-CLI-004"),
     ("sandbox run nothing.py:main", 2, "FOG-PROTO-001"),
     ("--api ftp://x status", 9, "FOG-CONF-001"),
+    ("blobs", 3, "FOG-API-002"),
+    ("group list", 3, "FOG-API-002"),
+    ("get abc", 2, "FOG-CLI-004"),
     ("up -d --set network.listen=/ip4/192.0.2.77/tcp/0", 1, "FOG-PROC-002"),
 ]
 

@@ -18,7 +18,7 @@ def test_three_peers_meet_talk_and_survive_a_crash() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     answer = json.loads(done.stdout)
     assert answer["schema"] == "demo/1" and answer["passed"]
-    assert len(answer["checks"]) == 17 and all(check["passed"] for check in answer["checks"])
+    assert len(answer["checks"]) == 23 and all(check["passed"] for check in answer["checks"])
     figures = {check["what"]: check["figure"] for check in answer["checks"]}
     for part, health in (("gossip", "degraded"), ("host", "failing")):
         told = figures[f"status says what is wrong while {part} is down"]

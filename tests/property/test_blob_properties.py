@@ -51,6 +51,7 @@ def test_bitmaps_round_trip(present: set[int], count: int) -> None:
     assert indices_of(bitmap_of(count, present), count) == present
 
 
+@pytest.mark.attack(132)
 @pytest.mark.spec("BLO-021")
 @given(st.text(max_size=400))
 def test_a_name_is_one_harmless_part_of_a_path(offered: str) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from fogp2p.environment import Environment, within
+from fogp2p.environment import Environment, real_environment, within
 from fogp2p.errors import FogError, LimitExceeded, Unreachable
 from fogp2p.framing import FrameDecoder, encode_frame, read_frame
 from fogp2p.host import Host, Stream
@@ -20,13 +21,16 @@ from fogp2p.identity import ephemeral
 from fogp2p.ids import PeerId
 from fogp2p.protocols.blob import (
     CHUNK_BYTES,
+    PIECE_BYTES,
     PROTOCOL_ID,
     BlobConfig,
     Blobs,
     BlobStore,
     Cid,
+    State,
     UnknownBlob,
     open_blobs,
+    open_pieces,
 )
 from fogp2p.protocols.blob.config import MAX_REPLY_BYTES
 from fogp2p.protocols.blob.messages import Request, Status, bitmap_of, decode_request, reply
@@ -150,6 +154,7 @@ async def _fetch(peer: Peer, cid: Cid) -> None:
     await peer.blobs.fetch(cid, deadline=within(120))
 
 
+@pytest.mark.attack(131)
 @pytest.mark.spec("BLO-011")
 def test_a_source_that_lies_is_named_and_the_rest_comes_from_others() -> None:
     async def scenario(network: MemoryNetwork) -> None:
@@ -185,6 +190,8 @@ def _lies(answer: Callable[[Request], bytes]) -> Callable[[Stream], Awaitable[No
     return handle
 
 
+@pytest.mark.attack(130)
+@pytest.mark.attack(134)
 @pytest.mark.parametrize(
     "answer",
     [
@@ -206,7 +213,7 @@ def test_hostile_manifests_cost_their_sender_only(answer: Callable[[Request], by
             cid = Cid(b"\x01\x51\x12\x20" + bytes(32))
             with pytest.raises(Unreachable):
                 await getter.blobs.fetch(cid, deadline=within(40))
-            assert getter.blobs.store.blobs() == () and getter.blobs.transfers() == ()
+            assert getter.blobs.store.blobs() == () and getter.blobs.fetching == ()
 
     _simulate(scenario)
 
@@ -282,6 +289,7 @@ def test_a_chunk_spoilt_on_the_disk_is_missing_not_served() -> None:
     _simulate(scenario)
 
 
+@pytest.mark.attack(132)
 @pytest.mark.spec("BLO-020", "BLO-021")
 def test_a_file_sent_is_delivered_when_the_receiver_says_so() -> None:
     async def scenario(network: MemoryNetwork) -> None:
@@ -307,6 +315,7 @@ def test_a_file_sent_is_delivered_when_the_receiver_says_so() -> None:
     _simulate(scenario)
 
 
+@pytest.mark.attack(133)
 @pytest.mark.spec("BLO-022")
 def test_offers_are_bounded_and_may_be_refused() -> None:
     async def scenario(network: MemoryNetwork) -> None:
@@ -328,6 +337,7 @@ def test_offers_are_bounded_and_may_be_refused() -> None:
     _simulate(scenario)
 
 
+@pytest.mark.attack(133)
 @pytest.mark.spec("BLO-022")
 def test_who_offers_and_leaves_holds_nobody_up() -> None:
     async def scenario(network: MemoryNetwork) -> None:
@@ -353,6 +363,7 @@ def test_who_offers_and_leaves_holds_nobody_up() -> None:
     _simulate(scenario)
 
 
+@pytest.mark.attack(136)
 @pytest.mark.spec("BLO-014")
 def test_streams_of_one_peer_are_bounded() -> None:
     async def scenario(network: MemoryNetwork) -> None:
@@ -375,6 +386,201 @@ def test_streams_of_one_peer_are_bounded() -> None:
             ]
 
     _simulate(scenario)
+
+
+@pytest.mark.attack(133)
+@pytest.mark.spec("BLO-022")
+def test_a_flood_of_offers_begins_four_downloads_and_no_more() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        async with AsyncExitStack() as stack:
+            target = await stack.enter_async_context(_peer(network, 1))
+            answers: list[int] = []
+
+            async def silent(stream: Stream) -> None:
+                await trio.sleep_forever()  # it offers, and then gives nothing
+
+            hosts = []
+            for number in range(3):
+                keys = ephemeral(random.Random(50 + number))
+                host = await stack.enter_async_context(network.open_host(keys))
+                host.set_handler(PROTOCOL_ID, silent)
+                await host.connect(target.host.peer_id, target.host.addresses, deadline=within(5))
+                hosts.append(host)
+            for number in range(9):
+                stream = await hosts[number % 3].open_stream(
+                    target.host.peer_id, [PROTOCOL_ID], deadline=within(5)
+                )
+                cid = Cid(b"\x01\x51\x12\x20" + bytes([number]) * 32)
+                offer = Request("offer", cid, name="x")
+                await stream.write_all(encode_frame(offer.to_bytes()))
+                frame = await read_frame(stream, FrameDecoder(max_bytes=MAX_REPLY_BYTES))
+                assert frame is not None
+                answers.append(frame[0])
+            assert answers == [Status.OK] * 4 + [Status.BUSY] * 5
+            assert len(target.blobs.fetching) == 4 and target.blobs.store.blobs() == ()
+
+    _simulate(scenario)
+
+
+@pytest.mark.attack(135)
+@pytest.mark.parametrize("bitmap", [b"", b"\x3f\x00", b"\xff", bytes(4096)])
+def test_a_bitmap_of_another_size_ends_the_source(bitmap: bytes) -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        async with (
+            _peer(network, 1) as honest,
+            network.open_host(ephemeral(random.Random(9))) as liar,
+            _peer(network, 2) as getter,
+        ):
+            cid = await honest.blobs.store.add_bytes(CONTENT)
+
+            async def handle(stream: Stream) -> None:
+                decoder = FrameDecoder()
+                while await read_frame(stream, decoder) is not None:
+                    said = reply(Status.OK, bitmap)
+                    await stream.write_all(encode_frame(said, max_bytes=MAX_REPLY_BYTES))
+
+            liar.set_handler(PROTOCOL_ID, handle)
+            for host in (liar, honest.host):
+                await getter.host.connect(host.peer_id, host.addresses, deadline=within(5))
+            got = await getter.blobs.fetch(
+                cid, sources=[honest.host.peer_id, liar.peer_id], deadline=within(60)
+            )
+            assert got == {honest.host.peer_id: 6}
+
+    _simulate(scenario)
+
+
+@pytest.mark.attack(135)
+def test_a_source_that_claims_what_it_does_not_have_delays_nothing_for_long() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        async with (
+            _peer(network, 1) as honest,
+            network.open_host(ephemeral(random.Random(9))) as liar,
+            _peer(network, 2) as getter,
+        ):
+            cid = await honest.blobs.store.add_bytes(CONTENT)
+            liar.set_handler(PROTOCOL_ID, _lies(lambda request: reply(Status.UNKNOWN)))
+            for host in (liar, honest.host):
+                await getter.host.connect(host.peer_id, host.addresses, deadline=within(5))
+            begin = trio.current_time()
+            first = [honest.host.peer_id, liar.peer_id]
+            got = await getter.blobs.fetch(cid, sources=first, deadline=within(60))
+            assert got == {honest.host.peer_id: 6}
+            assert trio.current_time() - begin < 5
+            assert await getter.blobs.store.content(cid) == CONTENT
+
+    _simulate(scenario)
+
+
+@pytest.mark.attack(136)
+def test_streams_that_are_hoarded_are_closed_after_a_minute() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        async with _peer(network, 1) as one, _peer(network, 2) as other:
+            await _meet(other, one)
+            cid = await one.blobs.store.add_bytes(b"x")
+            for _ in range(4):
+                await other.host.open_stream(one.host.peer_id, [PROTOCOL_ID], deadline=within(5))
+            await trio.sleep(61)
+            assert await other.blobs.fetch(cid, deadline=within(10)) == {one.host.peer_id: 1}
+
+    _simulate(scenario)
+
+
+def test_a_transfer_tells_how_far_it_is_and_can_be_ended() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        async with _peer(network, 1) as one, _peer(network, 2) as other:
+            told: list[tuple[str, State]] = []
+            other.blobs.transfers.on_event = lambda what, each: told.append((what, each.state))
+            cid = await one.blobs.store.add_bytes(CONTENT, name="a.bin")
+            waiting = other.blobs.start_fetch(cid)
+            await trio.sleep(40)  # nobody has it
+            assert waiting.state is State.RUNNING and waiting.eta_s is None
+            assert other.blobs.start_fetch(cid) is waiting
+            await _meet(other, one)
+            begin = trio.current_time()
+            await waiting.over.wait()
+            assert trio.current_time() - begin < 5  # whoever comes is asked at once
+            found = waiting.measure()
+            assert (waiting.state, found.done, found.size) == (
+                State.DONE,
+                len(CONTENT),
+                len(CONTENT),
+            )
+            assert found.sources == {one.host.peer_id: 6} and waiting.rate > 0
+            unknown = Cid(b"\x01\x51\x12\x20" + bytes(32))
+            ended = other.blobs.start_fetch(unknown)
+            await trio.sleep(1)
+            other.blobs.transfers.cancel(ended)
+            await ended.over.wait()
+            assert ended.state is State.CANCELLED and other.blobs.fetching == ()
+            assert told[0] == ("started", State.RUNNING)
+            assert told[-1] == ("cancelled", State.CANCELLED)
+            for _ in range(16):
+                other.blobs.transfers.start("add", _forever)
+            with pytest.raises(LimitExceeded, match="16 transfers"):
+                other.blobs.start_fetch(unknown)
+
+    _simulate(scenario)
+
+
+async def _forever(transfer: object) -> None:
+    await trio.sleep_forever()
+
+
+def test_a_blob_removed_while_it_is_fetched_fails_the_fetch_and_nothing_else() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        async with _peer(network, 1) as one, _peer(network, 2) as other:
+            content = random.Random(3).randbytes(30 * CHUNK_BYTES)
+            cid = await one.blobs.store.add_bytes(content)
+            await _meet(other, one)
+            transfer = other.blobs.start_fetch(cid)
+            while not other.blobs.store.present(cid):  # noqa: ASYNC110 - nothing tells
+                await trio.sleep(0.001)
+            await other.blobs.store.remove(cid)
+            await transfer.over.wait()
+            assert transfer.state is State.FAILED and isinstance(transfer.error, UnknownBlob)
+            assert other.blobs.store.used_bytes == 0
+            again = other.blobs.start_fetch(cid)
+            await again.over.wait()
+            assert await other.blobs.store.content(cid) == content
+
+    _simulate(scenario)
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES])
+@pytest.mark.parametrize("key", [None, bytes(range(32))])
+async def test_a_file_of_the_owner_is_put_in_as_it_is_or_sealed(
+    tmp_path: Path, size: int, key: bytes | None
+) -> None:
+    path = tmp_path / "letter"
+    content = random.Random(size).randbytes(size)
+    path.write_bytes(content)
+    store = await BlobStore.open(tmp_path / "blobs", real_environment(), 10 * CHUNK_BYTES)
+    steps: list[tuple[int, int]] = []
+    cid = await store.add_file(path, key=key, progress=lambda *step: steps.append(step))
+    stored = await store.content(cid)
+    if key is None:
+        assert stored == content
+    else:
+        chunks = [stored[at : at + CHUNK_BYTES] for at in range(0, len(stored), CHUNK_BYTES)]
+        assert b"".join(open_pieces(key, chunks, len(chunks))) == content
+        assert size == 0 or stored != content
+    assert [done for done, _ in steps[-1:]] == ([len(stored)] if size else [])
+
+
+async def test_what_is_no_file_or_has_no_room_leaves_nothing_behind(tmp_path: Path) -> None:
+    store = await BlobStore.open(tmp_path / "blobs", real_environment(), CHUNK_BYTES)
+    pipe, large = tmp_path / "pipe", tmp_path / "large"
+    os.mkfifo(pipe)
+    large.write_bytes(bytes(range(256)) * 8 * 256)  # two chunks, unlike one another
+    with large.open("ab") as file:
+        file.write(b"tail")
+    for path in (pipe, tmp_path, tmp_path / "absent"):
+        with pytest.raises(UnknownBlob):
+            await store.add_file(path)
+    with pytest.raises(LimitExceeded):
+        await store.add_file(large)
+    assert store.blobs() == () and store.used_bytes == 0
 
 
 async def _store(quota: int = 10 * CHUNK_BYTES) -> tuple[BlobStore, MemoryDisk, Any]:

@@ -259,6 +259,11 @@ def test_what_only_a_peer_that_is_down_can_have(
     assert _faults(diagnose(_look(paths, system, _view()))) == {}
 
 
+def _stored(state: str) -> PeerView:
+    reason = {"subject": "store", "happened": f"{state}: ...", "hint": "fogp2p restore"}
+    return _view(reasons=[reason], rooms={"store": state, "blobs": None, "groups": None})
+
+
 FAILED = SERVICE | {"state": "failed", "why": "cannot bind"}
 FAULTS_OF_A_PEER_THAT_IS_UP: list[tuple[str, PeerView, str]] = [
     ("FOG-DOC-042", _view(started_at=NOW - 3660), "fogp2p up -d"),
@@ -273,6 +278,14 @@ FAULTS_OF_A_PEER_THAT_IS_UP: list[tuple[str, PeerView, str]] = [
         "plug it in",
     ),
     ("FOG-DOC-075", _view(version="0.0.9"), "fogp2p up -d"),
+    ("FOG-DOC-090", _stored("damaged"), "restore"),
+    ("FOG-DOC-091", _stored("read-only"), "restore"),
+    ("FOG-DOC-092", _stored("newer"), "restore"),
+    (
+        "FOG-DOC-093",
+        _view(reasons=[{"subject": "blobs", "happened": "full: 1 of 1", "hint": "unpin some"}]),
+        "unpin some",
+    ),
 ]
 
 

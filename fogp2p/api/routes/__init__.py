@@ -12,9 +12,11 @@ from fogp2p.api.context import Context
 from fogp2p.api.operations import Operation
 
 from . import (
+    blobs,
     config,
     doctor,
     events,
+    groups,
     health,
     invites,
     peers,
@@ -33,6 +35,8 @@ MODULES: Final[tuple[Callable[[Context], Sequence[Operation]], ...]] = (
     peers.routes,
     services.routes,
     invites.routes,
+    blobs.routes,
+    groups.routes,
     registry.routes,
     doctor.routes,
     config.routes,

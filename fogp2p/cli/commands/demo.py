@@ -35,8 +35,13 @@ class Demo:
 @click.command("demo")
 @click.option("--peers", type=click.IntRange(3, 10), default=5, help="How many processes.")
 @click.option("--keep", is_flag=True, help="Keep the peers' directories and logs.")
+@click.option(
+    "--file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The file that travels; this project's README if not given.",
+)
 @click.pass_context
-def command(ctx: click.Context, peers: int, keep: bool) -> None:
+def command(ctx: click.Context, peers: int, keep: bool, file: Path | None) -> None:
     """Start peers on this machine, let them meet, talk and survive a crash, and prove it.
 
     Exits with 1 when anything was not seen.
@@ -44,7 +49,7 @@ def command(ctx: click.Context, peers: int, keep: bool) -> None:
     output: Output = ctx.obj
     directory = Path(tempfile.mkdtemp(prefix="fogp2p-demo-"))
     try:
-        seen = trio.run(_play, output, directory, peers)
+        seen = trio.run(_play, output, directory, peers, file)
     finally:
         if keep:
             output.say(f"logs and directories are in {directory}")
@@ -61,7 +66,7 @@ def command(ctx: click.Context, peers: int, keep: bool) -> None:
         ctx.exit(FAILED)
 
 
-async def _play(output: Output, directory: Path, count: int) -> Demo:
+async def _play(output: Output, directory: Path, count: int, file: Path | None) -> Demo:
     painter = Painter(quiet=output.quiet)
     environment = real_environment()
     start = trio.current_time()
@@ -74,7 +79,7 @@ async def _play(output: Output, directory: Path, count: int) -> Demo:
         say=painter.say,
     ) as net:
         painter.say(f"ready after {trio.current_time() - start:.1f} s")
-        stage = Stage(net, painter.say, painter.show)
+        stage = Stage(net, painter.say, painter.show, file)
         await play(stage)
     return Demo(
         count,

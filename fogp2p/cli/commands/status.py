@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fogp2p.cli.output import Output, duration, printable, watch_option
+from fogp2p.cli.output import Output, duration, printable, size, watch_option
 
 __all__ = ["command"]
 
@@ -67,7 +67,25 @@ def _subsystems(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
         "echo",
         f"{status['echo_messages']} messages, {status['echo_bytes']} bytes received",
     )
+    yield from _rooms(status.get("rooms") or {})
     yield "keys", f"{status['key_type']}, {_protection(status['key_encrypted'])}"
+
+
+def _rooms(rooms: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is kept and shared. A part that is down has a reason instead."""
+    if rooms.get("store"):
+        yield "store", rooms["store"]
+    if blobs := rooms.get("blobs"):
+        yield (
+            "blobs",
+            f"{size(blobs['used_bytes'])} of {size(blobs['quota_bytes'])}, {blobs['kept']} kept, "
+            f"{blobs['running']} transfers",
+        )
+    if groups := rooms.get("groups"):
+        yield (
+            "groups",
+            f"{groups['groups']} carried, {groups['entries']} entries, {groups['waiting']} waiting",
+        )
 
 
 def _reasons(status: dict[str, Any]) -> list[dict[str, str]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from fogp2p import __version__
 from fogp2p.doctor.context import Context
@@ -11,6 +12,12 @@ from fogp2p.errors import ConfigError
 
 __all__ = ["process", "services"]
 
+# States of the store that have a page of their own.
+_STORE: Final = {
+    "damaged": "FOG-DOC-090",
+    "read-only": "FOG-DOC-091",
+    "newer": "FOG-DOC-092",
+}
 # States of a service in which it does not do its work, and did not choose so.
 _DOWN = frozenset({"waiting", "backing-off", "failed"})
 
@@ -100,9 +107,17 @@ def _reasons(context: Context) -> Iterator[Finding]:
     for each in reasons:
         yield fault(
             "services",
-            "FOG-DOC-074",
+            _code(each, status.get("rooms") or {}),
             f"{each['subject']}: {each['happened']}",
             affects=f"{each['subject']} do less than they could",
             hint=each["hint"] or "fogp2p status",
             place=each["subject"],
         )
+
+
+def _code(reason: Mapping[str, str], rooms: Mapping[str, Any]) -> str:
+    """Some reasons have a page of their own."""
+    if reason["subject"] == "store":
+        return _STORE.get(rooms.get("store", ""), "FOG-DOC-074")
+    full = reason["subject"] == "blobs" and reason["happened"].startswith("full")
+    return "FOG-DOC-093" if full else "FOG-DOC-074"
