@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import enum
 import hmac
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -163,7 +164,7 @@ _WAITS_FOR_US: Final = frozenset(
 _OVER: Final = frozenset({State.DONE, State.REFUSED, State.FAILED})
 
 
-class _Machine:
+class _Machine(ABC):
     """Frames in, frames out, and the table. What a message means is the subclass'."""
 
     table: _Table
@@ -240,8 +241,9 @@ class _Machine:
             self.state = then
         return event
 
+    @abstractmethod
     def _handle(self, message: Message) -> Event | None:
-        raise NotImplementedError
+        """Take a message that may come now."""
 
     def _turn(self, state: State) -> None:
         if self.state is not state:
