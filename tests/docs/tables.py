@@ -14,6 +14,8 @@ from .manager import start_unit
 ROOT = Path(__file__).resolve().parents[2]
 
 SAMPLES = {
+    "5f1c0d": r"\b[0-9a-f]{64}\b",
+    "bafireia": r"\bbafirei[a-z2-7]{52}\b",
     "7-copper-lake": r"\b\d{1,3}-[a-z]+-[a-z]+\b",
     "i-3fa2c1": r"\bi-[0-9a-f]{6}\b",
     "FOGP2P:...": r"\bFOGP2P:[A-Z2-7]+\b",
