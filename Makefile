@@ -12,8 +12,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PYTHON VENV
 
-# Test processes: one for each of two cores. PYTEST_ARGS passes anything else to pytest.
-WORKERS ?= 2
+# Test processes: one more than two cores have, for many tests wait for processes of their own. PYTEST_ARGS
+# passes anything else to pytest.
+WORKERS ?= 3
 PYTEST_ARGS ?=
 
 GROUND := tools/venv.sh requirements/build.lock pyproject.toml setup.py
