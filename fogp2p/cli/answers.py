@@ -72,6 +72,7 @@ class Up:
     peer_id: str
     pid: int
     log: str = field(metadata=about("The file it logs to."))
+    invite: str | None = field(default=None, metadata=about("What to give away, with --invite."))
 
 
 @named("down/1")

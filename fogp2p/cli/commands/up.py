@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import trio
 from fogp2p import __version__
 from fogp2p.api import ConfigFile, Context, page_routes, serve_context
 from fogp2p.api.service import api_service
+from fogp2p.cli.exits import WrongUse
 from fogp2p.cli.logs import start_logging
 from fogp2p.cli.output import Output
 from fogp2p.cli.settings import load, set_option
@@ -35,10 +37,17 @@ _MAX_CREDENTIAL_BYTES = 4_096
 
 @click.command("up")
 @click.option("--detach", "-d", is_flag=True, help="Run in the background.")
+@click.option("--invite", is_flag=True, help="With -d: make an invite at once; see fogp2p invite.")
 @click.option("--ready-fd", type=int, hidden=True, help="Write one line here once ready.")
 @set_option
 @click.pass_obj
-def command(output: Output, detach: bool, ready_fd: int | None, settings: tuple[str, ...]) -> None:
+def command(
+    output: Output,
+    detach: bool,
+    invite: bool,
+    ready_fd: int | None,
+    settings: tuple[str, ...],
+) -> None:
     """Start this peer. The first time it makes keys. Ctrl+C stops it."""
     loaded = load(output, settings)
     if detach:
@@ -49,8 +58,14 @@ def command(output: Output, detach: bool, ready_fd: int | None, settings: tuple[
             f"{up.peer_id} runs in the background, pid {up.pid}",
             "its log: fogp2p logs -f    stop it: fogp2p down",
         ]
+        if invite:
+            code = output.client().post("invites")["code"]
+            up = replace(up, invite=code)
+            lines.append(f"the other person types, once, within ten minutes:  fogp2p join {code}")
         output.result(answer(up), lines)
         return
+    if invite:
+        raise WrongUse("--invite goes with -d", hint="in another terminal: fogp2p invite")
     missing = harden()
     passphrase = _passphrase()
     start_logging(loaded.config.log.level)
