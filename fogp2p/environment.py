@@ -7,18 +7,19 @@ runs in one process under a virtual clock and can be repeated from a seed.
 
 from __future__ import annotations
 
+import errno
 import math
 import multiprocessing
 import os
 import random
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar, TypeVarTuple
+from typing import Final, Protocol, TypeVar, TypeVarTuple
 
 import trio
 
@@ -37,6 +38,9 @@ __all__ = [
     "sync_directory",
     "within",
 ]
+
+# IOV_MAX of Linux and macOS.
+_PARTS_AT_ONCE: Final = 1024
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -111,6 +115,39 @@ class Disk(Protocol):
         Without `durable` this holds for a crash of the process but not of the machine: for what can
         be checked and fetched again. Missing parent directories are made with mode 0700. Raises
         DiskError.
+        """
+        ...
+
+    def read_at(self, path: Path, offset: int, count: int) -> bytes | None:
+        """Return `count` bytes from `offset`, fewer at the end; None when there is no such file.
+
+        Raises DiskError.
+        """
+        ...
+
+    def read_at_once(self, path: Path, offset: int, count: int) -> bytes | None:
+        """The same, but only of what is in memory: None when the disk would have to turn.
+
+        The one method here for the event loop: 256 KiB take about 50 us, a thread three times
+        as long. Raises DiskError.
+        """
+        ...
+
+    def write_at(self, path: Path, offset: int, parts: Sequence[bytes | memoryview]) -> None:
+        """Write `parts` into a large file, one behind the other from `offset` on.
+
+        It and its parents are made when missing.
+
+        Not flushed, as `replace` without `durable`, and not at once: for what can be checked and
+        fetched again. What was never written before the end reads as zeros. Raises DiskError.
+        """
+        ...
+
+    def stamp(self, path: Path) -> tuple[int, int] | None:
+        """Two numbers that change when the file's content does; None when there is no such file.
+
+        For noticing a change by others, not for proving that there was none: the system's clock
+        has steps.
         """
         ...
 
@@ -268,6 +305,36 @@ class _SystemDisk:
         except OSError as exc:
             raise disk_error("write", path, exc) from exc
 
+    def read_at(self, path: Path, offset: int, count: int) -> bytes | None:
+        return _with_file(path, lambda handle: os.pread(handle, count, offset))
+
+    def read_at_once(self, path: Path, offset: int, count: int) -> bytes | None:
+        return _with_file(path, lambda handle: _read_cached(handle, offset, count))
+
+    def write_at(self, path: Path, offset: int, parts: Sequence[bytes | memoryview]) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            try:
+                handle = os.open(path, flags, 0o600)
+            except FileNotFoundError:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                handle = os.open(path, flags, 0o600)
+            try:
+                _write_all(handle, offset, parts)
+            finally:
+                os.close(handle)
+        except OSError as exc:
+            raise disk_error("write", path, exc) from exc
+
+    def stamp(self, path: Path) -> tuple[int, int] | None:
+        try:
+            info = path.lstat()
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise disk_error("look at", path, exc) from exc
+        return info.st_mtime_ns, info.st_size
+
     def names(self, path: Path) -> tuple[str, ...]:
         try:
             return tuple(sorted(os.listdir(path)))
@@ -290,6 +357,48 @@ class _SystemDisk:
         except OSError as exc:
             raise disk_error("look at", path, exc) from exc
         return stat.S_IMODE(info.st_mode), info.st_uid
+
+
+def _with_file(path: Path, read: Callable[[int], bytes | None]) -> bytes | None:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise disk_error("read", path, exc) from exc
+    try:
+        return read(handle)
+    except OSError as exc:
+        raise disk_error("read", path, exc) from exc
+    finally:
+        os.close(handle)
+
+
+def _read_cached(handle: int, offset: int, count: int) -> bytes | None:
+    """What the page cache has; None when something is missing there, or cannot be asked."""
+    flag = getattr(os, "RWF_NOWAIT", None)  # Linux
+    if flag is None:
+        return None
+    buffer = bytearray(count)
+    try:
+        found = os.preadv(handle, [buffer], offset, flag)
+    except OSError as exc:
+        if exc.errno in (errno.EAGAIN, errno.EOPNOTSUPP):
+            return None
+        raise
+    return bytes(buffer) if found == count else None
+
+
+def _write_all(handle: int, offset: int, parts: Sequence[bytes | memoryview]) -> None:
+    """As many bytes at once as the system takes: each call lets go of the interpreter's lock."""
+    views = [memoryview(part) for part in parts]
+    while views:
+        count = os.pwritev(handle, views[:_PARTS_AT_ONCE], offset)
+        offset += count
+        while views and count >= len(views[0]):
+            count -= len(views.pop(0))
+        if count:
+            views[0] = views[0][count:]
 
 
 def _read_up_to(handle: int, count: int) -> bytes:

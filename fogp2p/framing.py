@@ -78,12 +78,24 @@ class FrameDecoder:
 
     def __init__(self, *, max_bytes: int = FRAME_MAX_BYTES) -> None:
         self._max_bytes = max_bytes
-        self._buffer = bytearray()
+        self._buffer = b""
+        self._at = 0
+        # The pieces of a frame whose length is known, and how much of it is missing. They are
+        # joined once: large frames come in many pieces.
+        self._body: list[bytes] = []
+        self._missing = 0
         self._failure: RemoteProtocolError | None = None
 
     def receive_data(self, data: bytes) -> None:
         """Add bytes from the peer. Take all frames out before adding more."""
-        self._buffer += data
+        if self._missing:
+            piece = data[: self._missing]
+            self._body.append(piece)
+            self._missing -= len(piece)
+            data = data[len(piece) :]
+        if data:
+            self._buffer = self._buffer[self._at :] + data
+            self._at = 0
 
     def next_frame(self) -> bytes | None:
         """Return the next whole frame, or None when more bytes are needed.
@@ -96,11 +108,13 @@ class FrameDecoder:
             return self._next()
         except RemoteProtocolError as failure:
             self._failure = failure
-            self._buffer.clear()
+            self._buffer, self._at = b"", 0
             raise
 
     def _next(self) -> bytes | None:
-        head = decode_varint(self._buffer)
+        if self._body:
+            return None if self._missing else self._take_body()
+        head = decode_varint(self._buffer, self._at)
         if head is None:
             return None
         length, start = head
@@ -110,16 +124,23 @@ class FrameDecoder:
                 code="frame-size",
             )
         end = start + length
-        if len(self._buffer) < end:
+        if end > len(self._buffer):
+            self._body = [self._buffer[start:]]
+            self._missing = end - len(self._buffer)
+            self._buffer, self._at = b"", 0
             return None
-        frame = bytes(self._buffer[start:end])
-        del self._buffer[:end]
+        self._at = end
+        return self._buffer[start:end]
+
+    def _take_body(self) -> bytes:
+        frame = b"".join(self._body)
+        self._body = []
         return frame
 
     @property
     def is_empty(self) -> bool:
         """Whether no started frame is waiting: only then may the stream end."""
-        return not self._buffer
+        return not self._body and self._at == len(self._buffer)
 
 
 async def read_frame(stream: ReadsSome, decoder: FrameDecoder) -> bytes | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,10 @@ class _Unflushed:
     at: float
 
 
+_Place = tuple[Path, int | None]
+"""A small file, or a block of a large one."""
+
+
 class SimDisk(MemoryDisk):
     """The disk of one simulated machine; it outlives the processes that run there.
 
@@ -52,7 +56,7 @@ class SimDisk(MemoryDisk):
         self._source = source
         self._shared = shared
         self._is_off = False
-        self._unflushed: dict[Path, _Unflushed] = {}
+        self._unflushed: dict[_Place, _Unflushed] = {}
 
     def touch(self, what: str) -> None:
         """Do what every access does: raise DiskError by chance, and always without power."""
@@ -66,39 +70,61 @@ class SimDisk(MemoryDisk):
         self.touch("read")
         return super().read(path, max_bytes=max_bytes)
 
+    def read_at(self, path: Path, offset: int, count: int) -> bytes | None:
+        self.touch("read")
+        return super().read_at(path, offset, count)
+
     def replace(self, path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
         self.touch("write")
         if durable:
-            self._unflushed.pop(path, None)
+            self._unflushed.pop((path, None), None)
         else:
-            self._note_unflushed(path)
-        super().replace(path, self._shared(data) if len(data) >= _SHARED_BYTES else data, mode=mode)
+            rights = self.mode(path)
+            before = super().read(path, max_bytes=_ANY_SIZE)
+            self._note_unflushed((path, None), before, rights[0] if rights is not None else 0)
+        super().replace(path, self._kept(data), mode=mode)
 
-    def _note_unflushed(self, path: Path) -> None:
-        known = self._unflushed.get(path)
+    def write_at(self, path: Path, offset: int, parts: Sequence[bytes | memoryview]) -> None:
+        self.touch("write")
+        super().write_at(path, offset, parts)
+
+    def put_block(self, path: Path, number: int, block: bytes) -> None:
+        self._note_unflushed((path, number), self.block(path, number), 0)
+        super().put_block(path, number, self._kept(block))
+
+    def _kept(self, data: bytes) -> bytes:
+        return self._shared(data) if len(data) >= _SHARED_BYTES else data
+
+    def _note_unflushed(self, place: _Place, before: bytes | None, mode: int) -> None:
+        known = self._unflushed.get(place)
         if known is not None and known.at > trio.current_time() - WRITE_BACK_S:
             known.at = trio.current_time()
             return
-        before, rights = super().read(path, max_bytes=_ANY_SIZE), self.mode(path)
-        mode = rights[0] if rights is not None else 0
-        self._unflushed[path] = _Unflushed(before, mode, trio.current_time())
+        self._unflushed[place] = _Unflushed(before, mode, trio.current_time())
 
     def remove(self, path: Path) -> None:
         self.touch("remove")
-        self._unflushed.pop(path, None)
+        for place in [each for each in self._unflushed if each[0] == path]:
+            del self._unflushed[place]
         super().remove(path)
 
     def cut_power(self) -> None:
         """Undo writes that were not flushed, each by chance; nothing works until `power_on`."""
         recent = trio.current_time() - WRITE_BACK_S
-        for path, write in self._unflushed.items():
+        for (path, number), write in self._unflushed.items():
             if write.at > recent and self._source.random() < self.unflushed_loss:
                 self.undone += 1
-                super().remove(path)
-                if write.before is not None:
-                    super().replace(path, write.before, mode=write.mode)
+                self._undo(path, number, write)
         self._unflushed.clear()
         self._is_off = True
+
+    def _undo(self, path: Path, number: int | None, write: _Unflushed) -> None:
+        if number is not None:  # the file keeps its length: lost blocks read as zeros
+            super().put_block(path, number, write.before or b"")
+            return
+        super().remove(path)
+        if write.before is not None:
+            super().replace(path, write.before, mode=write.mode)
 
     def power_on(self) -> None:
         """The machine starts."""

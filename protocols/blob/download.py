@@ -32,9 +32,12 @@ from .config import (
     MAX_REQUEST_BYTES,
     MAX_SOURCES,
     PIPELINE,
+    PUT_AT_ONCE,
     REPLY_TIMEOUT_S,
+    STORE_DELAY_S,
     WRITE_BEHIND,
 )
+from .content import Part
 from .messages import (
     Cid,
     Request,
@@ -65,7 +68,7 @@ class Source:
         """Send a request; its answer comes in its turn."""
         await self.stream.write_all(encode_frame(request.to_bytes(), max_bytes=MAX_REQUEST_BYTES))
 
-    async def hear(self) -> tuple[int, bytes]:
+    async def hear(self) -> tuple[int, memoryview]:
         """The next answer. Raises RemoteProtocolError, StreamReset, DeadlineExceeded."""
         with deadline_of(within(REPLY_TIMEOUT_S), "waiting for a chunk"):
             frame = await read_frame(self.stream, self._decoder)
@@ -73,7 +76,7 @@ class Source:
             raise StreamReset("the peer ended the stream")
         return read_reply(frame)
 
-    async def want(self, request: Request) -> bytes:
+    async def want(self, request: Request) -> memoryview:
         """Ask, and take nothing but OK. Raises Unreachable with the peer's reason."""
         await self.ask(request)
         status, body = await self.hear()
@@ -100,7 +103,7 @@ class Download:
         self._unstored = 0
         self._changed = trio.Event()
         self._active: set[PeerId] = set()
-        self._writes = trio.Semaphore(WRITE_BEHIND)
+        self._landed, self._to_store = trio.open_memory_channel[Part](WRITE_BEHIND)
 
     @property
     def chunks(self) -> tuple[int, int]:
@@ -140,6 +143,7 @@ class Download:
         self._unstored = swarm.missing
         with self._store.using(self.cid), trio.move_on_at(deadline):
             async with open_tasks() as nursery:
+                nursery.start_soon(self._store_all)
                 nursery.start_soon(self._recruit, nursery, wanted)
                 while self._unstored:
                     await self._change()
@@ -172,7 +176,7 @@ class Download:
         deadline = within(REPLY_TIMEOUT_S)
         async with await self._host.open_stream(peer, [PROTOCOL_ID], deadline=deadline) as stream:
             source, size = Source(stream), 0
-            parts: list[bytes] = []
+            parts: list[memoryview] = []
             while size <= MAX_MANIFEST_BYTES:
                 part = await source.want(Request("manifest", self.cid, len(parts)))
                 parts.append(part)
@@ -194,20 +198,20 @@ class Download:
                     if len(self._active) >= MAX_SOURCES:
                         break
                     self._active.add(peer)
-                    nursery.start_soon(self._take_from, nursery, peer)
+                    nursery.start_soon(self._take_from, peer)
                 if turn:
                     await _until_somebody_comes(events)
                 found = await self._find(self.cid)
                 banned = {peer for peer in self.failures if self._swarm_of().is_banned(peer)}
                 self.failures = {peer: self.failures[peer] for peer in banned}
 
-    async def _take_from(self, nursery: trio.Nursery, peer: PeerId) -> None:
+    async def _take_from(self, peer: PeerId) -> None:
         deadline = within(REPLY_TIMEOUT_S)
         try:
             async with await self._host.open_stream(
                 peer, [PROTOCOL_ID], deadline=deadline
             ) as stream:
-                await self._drain(nursery, peer, Source(stream))
+                await self._drain(peer, Source(stream))
         except (RemoteProtocolError, TransportError) as exc:
             _LOG.info("source_lost peer=%s reason=%s", peer.short, exc)
             self.failures[peer] = str(exc)
@@ -216,7 +220,7 @@ class Download:
             self._swarm_of().leave(peer)
             self._tell()
 
-    async def _drain(self, nursery: trio.Nursery, peer: PeerId, source: Source) -> None:
+    async def _drain(self, peer: PeerId, source: Source) -> None:
         """Ask for what it has, several chunks ahead, until there is nothing more to ask it."""
         swarm = self._swarm_of()
         count = len(swarm.manifest.hashes)
@@ -228,7 +232,7 @@ class Download:
                 asked.append(index)
                 await source.ask(Request("chunk", self.cid, index))
             if asked:
-                await self._take(nursery, peer, asked.popleft(), await source.hear())
+                await self._take(peer, asked.popleft(), await source.hear())
                 continue
             with trio.move_on_after(HAVE_AGAIN_S) as waiting:
                 await self._change()
@@ -236,24 +240,24 @@ class Download:
                 body = await source.want(Request("have", self.cid))
                 swarm.join(peer, indices_of(body, count))
 
-    async def _take(
-        self, nursery: trio.Nursery, peer: PeerId, index: int, answer: tuple[int, bytes]
-    ) -> None:
+    async def _take(self, peer: PeerId, index: int, answer: tuple[int, memoryview]) -> None:
         swarm, (status, data) = self._swarm_of(), answer
         if status != Status.OK:
             swarm.failed(peer, index)
         elif swarm.took(peer, index, data):
-            await self._writes.acquire()
-            nursery.start_soon(self._store_chunk, index, data)
+            await self._landed.send((index, data))
         self._tell()
 
-    async def _store_chunk(self, index: int, data: bytes) -> None:
-        try:
-            await self._store.put(self.cid, index, data)
-        finally:
-            self._writes.release()
-        self._unstored -= 1
-        self._tell()
+    async def _store_all(self) -> None:
+        """Store what landed, several chunks at a time: going to a thread costs as much as one."""
+        while True:
+            batch = [await self._to_store.receive()]
+            with trio.move_on_after(STORE_DELAY_S):
+                while len(batch) < PUT_AT_ONCE:
+                    batch.append(await self._to_store.receive())
+            await self._store.put(self.cid, batch)
+            self._unstored -= len(batch)
+            self._tell()
 
     # --- small things ----------------------------------------------------------------------------
 

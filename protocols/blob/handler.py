@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,6 @@ import trio
 
 from fogp2p.environment import Environment, deadline_of, within
 from fogp2p.errors import FogError, LimitExceeded, StreamReset
-from fogp2p.framing import encode_frame
 from fogp2p.host import Discovery, Host, Stream
 from fogp2p.ids import PeerId
 from fogp2p.tasks import open_tasks
@@ -21,7 +21,7 @@ from .config import (
     MAX_BLOB_BYTES,
     MAX_OFFERED_BYTES,
     MAX_OFFERS,
-    MAX_REPLY_BYTES,
+    MAX_OFFERS_PER_PEER,
     OFFER_TIMEOUT_S,
     PROGRESS_S,
     REPLY_TIMEOUT_S,
@@ -30,7 +30,7 @@ from .config import (
 )
 from .download import PROTOCOL_ID, Download, Source
 from .errors import UnknownBlob
-from .messages import Cid, Request, Status, file_name, reply
+from .messages import Cid, Request, Status, file_name, reply_frame
 from .server import Server
 from .store import BlobStore
 from .transfers import Measured, Transfer, Transfers
@@ -85,7 +85,7 @@ class Blobs:
         self._environment = environment
         self._config = config
         self._running: dict[Cid, Download] = {}
-        self._offers = 0
+        self._offers: Counter[PeerId] = Counter()
 
     @property
     def fetching(self) -> tuple[Cid, ...]:
@@ -220,16 +220,18 @@ class Blobs:
 
     async def _offered(self, stream: Stream, request: Request) -> None:
         cid, peer = request.cid, stream.remote_peer
-        if not self._config.accept_offers or self._offers >= MAX_OFFERS:
-            status = Status.BUSY if self._config.accept_offers else Status.REFUSED
-            await self._say(stream, reply(status))
+        if not self._config.accept_offers:
+            await self._say(stream, reply_frame(Status.REFUSED))
             return
-        self._offers += 1
+        if self._offers[peer] >= MAX_OFFERS_PER_PEER or self._offers.total() >= MAX_OFFERS:
+            await self._say(stream, reply_frame(Status.BUSY))
+            return
+        self._offers[peer] += 1
         try:
-            await self._say(stream, reply(Status.OK))
+            await self._say(stream, reply_frame(Status.OK))
             await self._fetch_offered(stream, peer, cid, file_name(request.name))
         finally:
-            self._offers -= 1
+            self._offers -= Counter((peer,))
 
     async def _fetch_offered(self, stream: Stream, peer: PeerId, cid: Cid, name: str) -> None:
         failure: FogError | None = None
@@ -243,7 +245,7 @@ class Blobs:
             nursery.cancel_scope.cancel()
         if failure is not None:
             _LOG.info("offer_failed peer=%s reason=%s", peer.short, failure)
-            await self._say(stream, reply(Status.REFUSED))
+            await self._say(stream, reply_frame(Status.REFUSED))
             return
         await self._say(stream, self._count(cid))
         _LOG.info("file_received peer=%s", peer.short)
@@ -278,11 +280,11 @@ class Blobs:
                     await self._say(stream, self._count(cid))
 
     def _count(self, cid: Cid) -> bytes:
-        return reply(Status.OK, len(self.store.present(cid)).to_bytes(4))
+        return reply_frame(Status.OK, len(self.store.present(cid)).to_bytes(4))
 
     async def _say(self, stream: Stream, frame: bytes) -> None:
         with deadline_of(within(REPLY_TIMEOUT_S), "answering an offer"):
-            await stream.write_all(encode_frame(frame, max_bytes=MAX_REPLY_BYTES))
+            await stream.write_all(frame)
 
 
 async def _until_gone(stream: Stream) -> None:

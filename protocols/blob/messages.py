@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from fogp2p.codec import Schema, decode, encode
 from fogp2p.errors import LocalProtocolError, RemoteProtocolError
+from fogp2p.framing import encode_varint
 
 from .config import (
     CHUNK_BYTES,
@@ -24,6 +25,7 @@ from .config import (
 )
 
 __all__ = [
+    "Chunk",
     "Cid",
     "Kind",
     "Manifest",
@@ -36,10 +38,12 @@ __all__ = [
     "indices_of",
     "make_manifest",
     "read_reply",
-    "reply",
+    "reply_frame",
 ]
 
 Kind = Literal["have", "manifest", "chunk", "offer"]
+Chunk = bytes | memoryview
+"""The bytes of a chunk, or a view into those of the frame it came in: chunks are large."""
 HASH_BYTES: Final = 32
 # CIDv1, multicodec cbor, multihash sha2-256 of 32 bytes.
 _PREFIX: Final = b"\x01\x51\x12\x20"
@@ -92,10 +96,14 @@ class Manifest:
         """The size of chunk `index`: 256 KiB but for the last one."""
         return min(CHUNK_BYTES, self.size - index * CHUNK_BYTES)
 
-    def check(self, index: int, data: bytes) -> None:
-        """Return if `data` is chunk `index`. Raises RemoteProtocolError("blob-chunk")."""
+    def is_chunk(self, index: int, data: Chunk) -> bool:
+        """Whether `data` is chunk `index`."""
         right = len(data) == self.chunk_bytes(index)
-        if not right or hashlib.sha256(data).digest() != self.hashes[index]:
+        return right and hashlib.sha256(data).digest() == self.hashes[index]
+
+    def check(self, index: int, data: Chunk) -> None:
+        """Return if `data` is chunk `index`. Raises RemoteProtocolError("blob-chunk")."""
+        if not self.is_chunk(index, data):
             raise RemoteProtocolError(
                 f"chunk {index} is not what the blob names", code="blob-chunk"
             )
@@ -183,16 +191,16 @@ _REASONS: Final = {
 }
 
 
-def reply(status: int, body: bytes = b"") -> bytes:
-    """A reply as it is framed."""
-    return bytes((status,)) + body
+def reply_frame(status: int, body: Chunk = b"") -> bytes:
+    """A reply as it goes on the wire: framed, with the body copied once."""
+    return b"".join((encode_varint(len(body) + 1), bytes((status,)), body))
 
 
-def read_reply(frame: bytes) -> tuple[int, bytes]:
-    """Status and body. Raises RemoteProtocolError("blob-reply")."""
+def read_reply(frame: bytes) -> tuple[int, memoryview]:
+    """Status, and the body as a view. Raises RemoteProtocolError("blob-reply")."""
     if not frame or frame[0] > Status.REFUSED or (frame[0] != Status.OK and len(frame) > 1):
         raise RemoteProtocolError("not a reply", code="blob-reply")
-    return frame[0], frame[1:]
+    return frame[0], memoryview(frame)[1:]
 
 
 def reason(status: int) -> str:
@@ -208,7 +216,7 @@ def bitmap_of(count: int, present: Iterable[int]) -> bytes:
     return bytes(bits)
 
 
-def indices_of(bitmap: bytes, count: int) -> frozenset[int]:
+def indices_of(bitmap: Chunk, count: int) -> frozenset[int]:
     """The chunks named by a peer's bitmap. Raises RemoteProtocolError("blob-bitmap")."""
     if len(bitmap) != -(-count // 8) or (count & 7 and bitmap[-1] >> (count & 7)):
         raise RemoteProtocolError("a bitmap of another size", code="blob-bitmap")

@@ -1,26 +1,25 @@
-"""Blobs on the disk: manifests, chunks named by their hash, and an index.
-
-A chunk file is written under another name and renamed, so that after kill -9 it is whole or absent.
-It is not flushed, which would cost a turn of the disk for each 256 KiB: its name is its hash, it is
-checked whenever it is read, and one that a power cut spoilt counts as missing.
-"""
+"""Blobs on the disk: manifests, contents (`content.py`), and an index."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import trio
 
 from fogp2p.codec import Schema, decode, encode
 from fogp2p.environment import Environment
 from fogp2p.errors import FogError, LimitExceeded, RemoteProtocolError
+from fogp2p.killpoints import killpoint
 
-from .config import CHUNK_BYTES, MAX_BLOBS, MAX_MANIFEST_BYTES
+from .config import CHUNK_BYTES, MAX_BLOBS, MAX_MANIFEST_BYTES, PUT_AT_ONCE
+from .content import ContentFiles, Part, Stamp
 from .errors import UnknownBlob
 from .files import chunks_of, hash_file
 from .messages import Cid, Manifest, decode_manifest, file_name, make_manifest
@@ -56,36 +55,48 @@ class _Blob:
     pinned: bool
     used_at: int
     name: str
+    # The stamp of the file when the chunks of `checked` were good.
+    stamp: Stamp | None = None
+    checked: set[int] = field(default_factory=set)
+    lock: trio.Lock = field(default_factory=trio.Lock)
+    """Held by who changes the files."""
+
+    @property
+    def used(self) -> int:
+        """Bytes on the disk."""
+        return sum(map(self.manifest.chunk_bytes, self.present))
 
 
 class BlobStore:
-    """Made by `open`; one at a time on a directory. Not for several tasks on one blob at once."""
+    """Made by `open`; one at a time on a directory."""
 
     def __init__(self, folder: Path, environment: Environment, quota_bytes: int) -> None:
         self._folder = folder
         self._environment = environment
+        self._files = ContentFiles(environment.disk, folder)
         self._quota = quota_bytes
         self._blobs: dict[Cid, _Blob] = {}
-        # How many blobs need a chunk that is here, and what all of these take on the disk.
-        self._needed: Counter[bytes] = Counter()
         self._used = 0
+        # For chunks that are being written.
+        self._reserved = 0
         self._busy: Counter[Cid] = Counter()
         self._saving = trio.Lock()
-        # Contents repeat chunks: two tasks must not write the same file.
-        self._writing = trio.Lock()
+        # Held while a blob comes or goes, so that the same one does not come meanwhile. Taken
+        # before a blob's own lock.
+        self._changing = trio.Lock()
+        self._is_made_anew = False
         self.problem = ""
         """What of the directory was not usable, for people; empty when all is well."""
 
     @classmethod
     async def open(cls, folder: Path, environment: Environment, quota_bytes: int) -> BlobStore:
-        """Read what is there. Chunk files that no blob names are removed. Raises DiskError."""
+        """Read what is there. Files that belong to no blob are removed. Raises DiskError."""
         store = cls(folder, environment, quota_bytes)
-        entries = await environment.executor.in_thread(store._load)
-        for cid, blob in entries:
-            store._blobs[cid] = blob
-            for index in blob.present:
-                store._count(blob.manifest, index)
+        store._blobs = dict(await environment.executor.in_thread(store._load))
+        store._used = sum(blob.used for blob in store._blobs.values())
         await environment.executor.in_thread(store._sweep)
+        if store._is_made_anew:
+            await store.save()
         return store
 
     @property
@@ -102,7 +113,7 @@ class BlobStore:
     def loose_bytes(self) -> int:
         """About what could make room: of blobs that are neither pinned nor in use."""
         return sum(
-            sum(map(blob.manifest.chunk_bytes, blob.present))
+            blob.used
             for cid, blob in self._blobs.items()
             if not blob.pinned and not self._busy[cid]
         )
@@ -132,52 +143,64 @@ class BlobStore:
     async def add_manifest(self, cid: Cid, encoded: bytes, *, name: str, pinned: bool) -> Manifest:
         """Begin a blob, or go on with it. Raises as `decode_manifest`, LimitExceeded, DiskError."""
         manifest = decode_manifest(encoded, cid)
-        known = self._blobs.get(cid)
-        if known is None and len(self._blobs) >= MAX_BLOBS:
+        if cid not in self._blobs and len(self._blobs) >= MAX_BLOBS:
             raise LimitExceeded(f"at most {MAX_BLOBS} blobs are kept", hint="fogp2p blobs remove")
-        now = int(self._environment.clock.wall())
-        if known is None:
-            disk, path = self._environment.disk, self._manifest_path(cid)
-            await self._environment.executor.in_thread(disk.replace, path, encoded)
-            self._blobs[cid] = _Blob(manifest, set(), pinned, now, name)
-        else:
-            known.pinned, known.used_at, known.name = (
-                known.pinned or pinned,
-                now,
-                name or known.name,
-            )
-        await self.save()
+        async with self._changing:
+            known = self._blobs.get(cid)
+            now = int(self._environment.clock.wall())
+            if known is None:
+                disk, path = self._environment.disk, self._manifest_path(cid)
+                await self._environment.executor.in_thread(disk.replace, path, encoded)
+                killpoint("blob.manifest.written")
+                self._blobs[cid] = _Blob(manifest, set(), pinned, now, name)
+            else:
+                known.pinned, known.used_at = known.pinned or pinned, now
+                known.name = name or known.name
+            await self.save()
+        killpoint("blob.index.with")
         return manifest
 
-    async def put(self, cid: Cid, index: int, data: bytes) -> None:
-        """Store a chunk of a blob begun before; it must have been checked.
+    async def put(self, cid: Cid, parts: Sequence[Part]) -> None:
+        """Store chunks of a blob begun before; they must have been checked.
 
-        Raises LimitExceeded when there is no room even without everything that is not pinned.
+        Raises UnknownBlob, DiskError, and LimitExceeded when there is no room even without
+        everything that is not pinned.
         """
         blob = self._blobs.get(cid)
         if blob is None:
             raise UnknownBlob(f"{cid} was removed meanwhile", hint="fogp2p blobs")
-        if index in blob.present:
-            return
-        name = blob.manifest.hashes[index]
-        async with self._writing:
-            if not self._needed[name]:
-                await self._make_room(len(data), keep=cid)
-                path = self._chunk_path(name)
-                await self._environment.executor.in_thread(self._write_chunk, path, data)
-            if index not in blob.present:
-                blob.present.add(index)
-                self._count(blob.manifest, index)
+        with self.using(cid):
+            room = sum(len(data) for index, data in parts if index not in blob.present)
+            await self._make_room(room, keep=cid)
+            self._reserved += room
+            try:
+                async with blob.lock:
+                    await self._put(cid, blob, parts)
+            finally:
+                self._reserved -= room
+
+    async def _put(self, cid: Cid, blob: _Blob, parts: Sequence[Part]) -> None:
+        if self._blobs.get(cid) is not blob:
+            raise UnknownBlob(f"{cid} was removed meanwhile", hint="fogp2p blobs")
+        new = {index: data for index, data in parts if index not in blob.present}
+        present = frozenset(blob.present.union(new))
+        before, after = await self._environment.executor.in_thread(
+            self._files.write, cid, blob.manifest, list(new.items()), present
+        )
+        if before != blob.stamp:  # somebody else wrote into the file
+            blob.checked.clear()
+        blob.stamp = after
+        blob.present.update(new)
+        blob.checked.update(new)
+        self._used += sum(map(len, new.values()))
 
     async def add_bytes(self, content: bytes, *, name: str = "", pinned: bool = True) -> Cid:
         """Put in a whole small content. Raises as `add_manifest` and `put`."""
         chunks = [content[at : at + CHUNK_BYTES] for at in range(0, len(content), CHUNK_BYTES)]
         hashes = [hashlib.sha256(chunk).digest() for chunk in chunks]
         cid, encoded, _ = make_manifest(len(content), hashes)
-        await self.add_manifest(cid, encoded, name=name, pinned=pinned)
-        with self.using(cid):
-            for index, chunk in enumerate(chunks):
-                await self.put(cid, index, chunk)
+        async with self._adding(cid, encoded, name, pinned):
+            await self.put(cid, list(enumerate(chunks)))
         return cid
 
     async def add_file(
@@ -197,38 +220,51 @@ class BlobStore:
         in_thread = self._environment.executor.in_thread
         size, hashes = await in_thread(hash_file, path, key)
         cid, encoded, manifest = make_manifest(size, hashes)
-        is_new = cid not in self._blobs
-        await self.add_manifest(cid, encoded, name=file_name(path.name), pinned=pinned)
         chunks = chunks_of(path, key)
+        async with self._adding(cid, encoded, file_name(path.name), pinned):
+            for first in range(0, len(hashes), PUT_AT_ONCE):
+                parts = await in_thread(_next_parts, chunks, manifest, first)
+                if not parts:
+                    raise UnknownBlob(f"{path} changed while it was read", hint="try again")
+                await self.put(cid, parts)
+                progress(min(size, (first + len(parts)) * CHUNK_BYTES), size)
+        return cid
+
+    @asynccontextmanager
+    async def _adding(
+        self, cid: Cid, encoded: bytes, name: str, pinned: bool
+    ) -> AsyncIterator[None]:
+        """Begin a blob of the owner. It is forgotten when its content does not come in: nobody
+        else could complete it."""
+        is_new = cid not in self._blobs
+        await self.add_manifest(cid, encoded, name=name, pinned=pinned)
         try:
             with self.using(cid):
-                for index in range(len(manifest.hashes)):
-                    chunk = await in_thread(next, chunks, b"")
-                    _check(manifest, index, chunk, path)
-                    await self.put(cid, index, chunk)
-                    progress(min(size, (index + 1) * CHUNK_BYTES), size)
+                yield
         except FogError:
-            if is_new and cid in self._blobs:  # nobody could ever complete it
+            if is_new and cid in self._blobs:
                 await self.remove(cid)
             raise
-        return cid
 
     # --- taking out ------------------------------------------------------------------------------
 
     async def chunk(self, cid: Cid, index: int) -> bytes | None:
-        """The chunk, checked; None when it is not here. A spoilt one is removed and missing."""
+        """The chunk; None when it is not here. A spoilt one is noticed and missing from then on."""
         blob = self._blobs.get(cid)
         if blob is None or index not in blob.present:
             return None
-        path = self._chunk_path(blob.manifest.hashes[index])
-        data = await self._environment.executor.in_thread(self._read, path, CHUNK_BYTES)
-        if data is not None:
-            try:
-                blob.manifest.check(index, data)
-            except RemoteProtocolError:
-                data = None
+        stamp = blob.stamp
+        trusted = stamp if index in blob.checked else None
+        await trio.lowlevel.checkpoint()
+        data = self._files.read_at_once(cid, blob.manifest, index, trusted)
         if data is None:
-            await self._lost(blob.manifest.hashes[index])
+            data = await self._environment.executor.in_thread(
+                self._files.read, cid, blob.manifest, index, trusted
+            )
+        if data is None:
+            await self._lost(cid, blob, index)
+        elif index in blob.present and blob.stamp == stamp:
+            blob.checked.add(index)
         return data
 
     async def encoded_manifest(self, cid: Cid) -> bytes | None:
@@ -264,11 +300,11 @@ class BlobStore:
         await self.save()
 
     async def remove(self, cid: Cid) -> None:
-        """Forget the blob, and its chunks that no other needs. Raises UnknownBlob."""
-        if cid not in self._blobs:
+        """Forget the blob. Raises UnknownBlob."""
+        blob = self._blobs.get(cid)
+        if blob is None:
             raise UnknownBlob(f"{cid} is not here", hint="fogp2p blobs")
-        await self._drop(cid)
-        await self.save()
+        await self._drop(cid, blob)
 
     async def save(self) -> None:
         """Write the index. Raises DiskError."""
@@ -282,7 +318,7 @@ class BlobStore:
             await self._environment.executor.in_thread(disk.replace, self._folder / "index", data)
 
     async def _make_room(self, size: int, *, keep: Cid) -> None:
-        while self._used + size > self._quota:
+        while self._used + self._reserved + size > self._quota:
             loose = [
                 (blob.used_at, cid)
                 for cid, blob in self._blobs.items()
@@ -293,37 +329,29 @@ class BlobStore:
                     f"blobs take {self._used} of {self._quota} bytes and all are pinned or in use",
                     hint="unpin or remove some, or raise blobs.quota_mib",
                 )
-            await self._drop(min(loose)[1])
+            victim = min(loose)[1]
+            await self._drop(victim, self._blobs[victim])
+
+    async def _drop(self, cid: Cid, blob: _Blob) -> None:
+        """The index goes first: what a crash leaves then is swept at the next start."""
+        async with self._changing, blob.lock:
+            if self._blobs.get(cid) is not blob:
+                return
+            del self._blobs[cid]
+            self._used -= blob.used
             await self.save()
+            await self._environment.executor.in_thread(self._delete, cid)
 
-    async def _drop(self, cid: Cid) -> None:
-        blob = self._blobs.pop(cid)
-        gone = [self._manifest_path(cid)]
-        for index in blob.present:
-            name = blob.manifest.hashes[index]
-            self._needed[name] -= 1
-            if not self._needed[name]:
-                del self._needed[name]
-                self._used -= blob.manifest.chunk_bytes(index)
-                gone.append(self._chunk_path(name))
-        await self._environment.executor.in_thread(self._remove, gone)
-
-    async def _lost(self, name: bytes) -> None:
-        """The file of a chunk is spoilt or gone: every blob that has it misses it now."""
-        size = 0
-        for blob in self._blobs.values():
-            for index in [i for i in blob.present if blob.manifest.hashes[i] == name]:
+    async def _lost(self, cid: Cid, blob: _Blob, index: int) -> None:
+        """A chunk is spoilt or gone: the blob misses it now."""
+        async with blob.lock:
+            if index in blob.present and self._blobs.get(cid) is blob:
                 blob.present.discard(index)
-                size = blob.manifest.chunk_bytes(index)
-        if self._needed.pop(name, 0):
-            self._used -= size
-        await self._environment.executor.in_thread(self._remove, [self._chunk_path(name)])
-
-    def _count(self, manifest: Manifest, index: int) -> None:
-        name = manifest.hashes[index]
-        if not self._needed[name]:
-            self._used += manifest.chunk_bytes(index)
-        self._needed[name] += 1
+                blob.checked.discard(index)
+                self._used -= blob.manifest.chunk_bytes(index)
+                await self._environment.executor.in_thread(
+                    self._files.mark, cid, blob.manifest, frozenset(blob.present)
+                )
 
     def _kept(self, cid: Cid, blob: _Blob) -> Kept:
         total, here = len(blob.manifest.hashes), len(blob.present)
@@ -334,35 +362,17 @@ class BlobStore:
     def _manifest_path(self, cid: Cid) -> Path:
         return self._folder / "manifests" / str(cid)
 
-    def _chunk_path(self, name: bytes) -> Path:
-        text = name.hex()
-        return self._folder / "chunks" / text[:2] / text
-
     def _read(self, path: Path, most: int) -> bytes | None:
         return self._environment.disk.read(path, max_bytes=most)
 
-    def _write_chunk(self, path: Path, data: bytes) -> None:
-        self._environment.disk.replace(path, data, durable=False)
-
-    def _remove(self, paths: Iterable[Path]) -> None:
-        for path in paths:
-            self._environment.disk.remove(path)
+    def _delete(self, cid: Cid) -> None:
+        killpoint("blob.index.without")
+        self._files.remove(cid)
+        self._environment.disk.remove(self._manifest_path(cid))
 
     def _load(self) -> list[tuple[Cid, _Blob]]:
-        data = self._read(self._folder / "index", _MAX_INDEX_BYTES)
-        if data is None:
-            return []
-        try:
-            schema = Schema.load("blob/v1.cddl", "index")
-            listed = decode(
-                data, schema=schema, max_bytes=_MAX_INDEX_BYTES, max_items=MAX_BLOBS * 6
-            )
-        except RemoteProtocolError as exc:
-            self.problem = f"the index of blobs was damaged and begins anew: {exc}"
-            self._environment.disk.replace(self._folder / "index.damaged", data)
-            return []
         found = []
-        for entry in listed[2]:
+        for entry in self._load_index():
             cid = Cid.from_bytes(entry[1])
             encoded = self._read(self._manifest_path(cid), MAX_MANIFEST_BYTES)
             try:
@@ -370,33 +380,54 @@ class BlobStore:
             except RemoteProtocolError:
                 self.problem = f"the manifest of {cid} is missing or damaged: it is forgotten"
                 continue
-            blob = _Blob(manifest, set(), entry[2], entry[3], entry[4])
-            found.append((cid, replace(blob, present=self._on_disk(manifest))))
+            present = self._files.load(cid, len(manifest.hashes))
+            stamp = self._files.stamp(cid)
+            found.append((cid, _Blob(manifest, present, entry[2], entry[3], entry[4], stamp)))
         return found
 
-    def _on_disk(self, manifest: Manifest) -> set[int]:
-        disk = self._environment.disk
-        return {
-            index
-            for index, name in enumerate(manifest.hashes)
-            if disk.mode(self._chunk_path(name)) is not None
-        }
+    def _load_index(self) -> list[dict[int, Any]]:
+        data = self._read(self._folder / "index", _MAX_INDEX_BYTES)
+        if data is None:
+            return []
+        try:
+            schema = Schema.load("blob/v1.cddl", "index")
+            index = decode(data, schema=schema, max_bytes=_MAX_INDEX_BYTES, max_items=MAX_BLOBS * 6)
+        except RemoteProtocolError as exc:
+            self._environment.disk.replace(self._folder / "index.damaged", data)
+            return self._index_of_manifests(str(exc))
+        entries: list[dict[int, Any]] = index[2]
+        return entries
+
+    def _index_of_manifests(self, why: str) -> list[dict[int, Any]]:
+        """Everything that is there, kept until its owner says otherwise."""
+        self._is_made_anew = True
+        now = int(self._environment.clock.wall())
+        names = self._environment.disk.names(self._folder / "manifests")[:MAX_BLOBS]
+        cids = []
+        for name in names:
+            with suppress(RemoteProtocolError):
+                cids.append(Cid.parse(name))
+        self.problem = (
+            f"the index of blobs was damaged ({why}): made anew from {len(cids)} blobs that are "
+            "there, without their names and all pinned"
+        )
+        return [{1: cid.raw, 2: True, 3: now, 4: ""} for cid in cids]
 
     def _sweep(self) -> None:
-        """Remove the chunk files that no blob names: left by a crash, or by a damaged index."""
-        disk, root = self._environment.disk, self._folder / "chunks"
-        named = {name.hex() for name in self._needed}
-        for part in disk.names(root):
-            for name in disk.names(root / part):
-                if name not in named:
-                    disk.remove(root / part / name)
+        self._files.sweep(self._blobs)
+        known = {str(cid) for cid in self._blobs}
+        disk, folder = self._environment.disk, self._folder / "manifests"
+        for name in disk.names(folder):
+            if name not in known:
+                disk.remove(folder / name)
 
 
-def _check(manifest: Manifest, index: int, chunk: bytes, path: Path) -> None:
-    try:
-        manifest.check(index, chunk)
-    except RemoteProtocolError as exc:
-        raise UnknownBlob(f"{path} changed while it was read", hint="try again") from exc
+def _next_parts(chunks: Iterator[bytes], manifest: Manifest, first: int) -> list[Part]:
+    """The next chunks, or none when one of them is not the one that was hashed."""
+    parts: list[Part] = list(enumerate(itertools.islice(chunks, PUT_AT_ONCE), first))
+    last = min(first + PUT_AT_ONCE, len(manifest.hashes))
+    is_same = len(parts) == last - first and all(manifest.is_chunk(*part) for part in parts)
+    return parts if is_same else []
 
 
 class _Use:

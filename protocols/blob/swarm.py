@@ -12,8 +12,8 @@ from collections.abc import Hashable, Iterable
 
 from fogp2p.errors import RemoteProtocolError
 
-from .config import MAX_FAULTS
-from .messages import Manifest
+from .config import MAX_FAULTS, RUN_CHUNKS
+from .messages import Chunk, Manifest
 
 __all__ = ["Swarm"]
 
@@ -78,7 +78,7 @@ class Swarm:
             self._asked.setdefault(found, set()).add(source)
         return found
 
-    def took(self, source: Hashable, index: int, data: bytes) -> bool:
+    def took(self, source: Hashable, index: int, data: Chunk) -> bool:
         """`source` sent chunk `index`. True: it is good and new, store it; False: here already.
 
         Raises RemoteProtocolError("blob-chunk") for wrong content; the source is banned then.
@@ -106,12 +106,18 @@ class Swarm:
     # --- choosing --------------------------------------------------------------------------------
 
     def _arrange(self) -> None:
-        """Sort what is missing by how few have it; equals in random order, unlike other peers'."""
+        """Sort what is missing by how few have it; equals in runs, in an order unlike others'.
+
+        Both disks like what lies together better, and peers that fetch the same blob complete
+        each other as well.
+        """
         owners = dict.fromkeys(self._missing, 0)
         for has in self._has.values():
             for index in has & self._missing:
                 owners[index] += 1
-        self._order = sorted(owners, key=lambda i: (owners[i], self._chance.random()))
+        runs = range(len(self.manifest.hashes) // RUN_CHUNKS + 1)
+        place = [self._chance.random() for _ in runs]
+        self._order = sorted(owners, key=lambda i: (owners[i], place[i // RUN_CHUNKS], i))
         self._next = dict.fromkeys(self._has, 0)
 
     def _from_order(self, source: Hashable, has: frozenset[int]) -> int | None:
