@@ -350,10 +350,14 @@ class Discovery(ABC):
 
     @abstractmethod
     async def provide(self, key: bytes, *, deadline: float) -> int:
-        """Announce that we have the content named by the CID or multihash `key`.
+        """Announce from now on that we have the content named by the CID or multihash `key`.
 
-        Returns how many peers hold the announcement now: 0 where this way cannot announce.
+        Returns how many peers hold the announcement now: 0 where this way cannot announce, where
+        nobody is there yet (it tries again), and on a LAN, where whoever looks asks us.
         """
+
+    def withdraw(self, key: bytes) -> None:  # noqa: B027 - most ways have nothing to withdraw
+        """Announce `key` no longer; what others hold expires."""
 
     @abstractmethod
     async def find_providers(self, key: bytes, *, deadline: float) -> tuple[Sighting, ...]:

@@ -186,9 +186,7 @@ class Node:
         Raises LocalProtocolError("kad-key") for another key.
         """
         self._announcing()
-        held = await self._parts.ways.provide(key, deadline=deadline)
-        self._parts.provided[key] = None
-        return held
+        return await self._parts.ways.provide(key, deadline=deadline)
 
     async def find_providers(self, key: bytes, *, deadline: float) -> tuple[Sighting, ...]:
         """Peers that announced `key`. Raises LocalProtocolError("kad-key") for another key."""

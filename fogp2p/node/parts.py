@@ -68,7 +68,7 @@ class Parts:
         self.identity = identity
         self.config = config
         self.environment = environment
-        self.ways = Ways(supervisor, DISCOVERY, "dht")
+        self.ways = Ways(supervisor, DISCOVERY)
         self.echo_versions = _echo_versions(config)
         self.counters = echo.Counters()
         self.connector = Connector(
@@ -78,8 +78,6 @@ class Parts:
         self._versioned: Host | None = None
         self.handlers: dict[ProtocolId, Handler] = {}
         """What programs serve; put on each new host."""
-        self.provided: dict[bytes, None] = {}
-        """Keys announced in the DHT; announced again by each new one."""
 
     def host(self) -> Host:
         """Raises ServiceDown."""
@@ -186,7 +184,7 @@ class Parts:
         async def found() -> AsyncIterator[Discovery]:
             async with way.open(self.host) as discovery, open_tasks() as nursery:
                 nursery.start_soon(self.connector.listen, discovery, self.ways.saw)
-                for key in self.provided:
+                for key in self.ways.provided:
                     nursery.start_soon(_provide, discovery, key)
                 try:
                     yield discovery

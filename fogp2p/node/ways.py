@@ -13,6 +13,7 @@ from fogp2p.events import EventHub, Gap
 from fogp2p.host import Discovery, Sighting
 from fogp2p.ids import PeerId
 from fogp2p.supervisor import Supervisor
+from fogp2p.tasks import open_tasks
 
 from .settings import MAX_CANDIDATES
 
@@ -22,10 +23,10 @@ __all__ = ["Ways"]
 class Ways(Discovery):
     """What rooms get that look for peers. A way that is down is left out; it tells nothing."""
 
-    def __init__(self, supervisor: Supervisor, group: str, announcing: str) -> None:
+    def __init__(self, supervisor: Supervisor, group: str) -> None:
         self._supervisor = supervisor
         self._group = group
-        self._announcing = announcing
+        self._provided: dict[bytes, None] = {}
         self._hub: EventHub[Sighting] = EventHub()
         self._recent: OrderedDict[tuple[str, PeerId], Sighting] = OrderedDict()
 
@@ -67,17 +68,37 @@ class Ways(Discovery):
                 nursery.start_soon(ask, discovery)
         return tuple(found)
 
+    @property
+    def provided(self) -> tuple[bytes, ...]:
+        """What is announced: a way that comes back is told again."""
+        return tuple(self._provided)
+
     async def provide(self, key: bytes, *, deadline: float) -> int:
-        found = [await each.provide(key, deadline=deadline) for each in self._able()]
-        return sum(found)
+        held = 0
+
+        async def announce(discovery: Discovery) -> None:
+            nonlocal held
+            held += await discovery.provide(key, deadline=deadline)
+
+        async with open_tasks() as nursery:
+            for discovery in self.up():
+                nursery.start_soon(announce, discovery)
+        self._provided[key] = None
+        return held
+
+    def withdraw(self, key: bytes) -> None:
+        self._provided.pop(key, None)
+        for discovery in self.up():
+            discovery.withdraw(key)
 
     async def find_providers(self, key: bytes, *, deadline: float) -> tuple[Sighting, ...]:
         found: dict[PeerId, Sighting] = {}
-        for each in self._able():
-            for sighting in await each.find_providers(key, deadline=deadline):
-                found.setdefault(sighting.peer, sighting)
-        return tuple(found.values())
 
-    def _able(self) -> list[Discovery]:
-        """Those that can announce: the DHT, while it works."""
-        return [each for each in self.up() if each.source == self._announcing]
+        async def ask(discovery: Discovery) -> None:
+            for sighting in await discovery.find_providers(key, deadline=deadline):
+                found.setdefault(sighting.peer, sighting)
+
+        async with open_tasks() as nursery:
+            for discovery in self.up():
+                nursery.start_soon(ask, discovery)
+        return tuple(found.values())

@@ -98,6 +98,7 @@ class BlobView:
     whole: bool
     pinned: bool = field(metadata=about("it stays when room is needed"))
     used_at: int = field(metadata=about("seconds since 1970 UTC"))
+    shared: bool = field(metadata=about("it is announced, also after a restart"))
 
 
 @named("blob/1")
@@ -190,7 +191,7 @@ def blob_of(kept: Kept) -> BlobAnswer:
     return BlobAnswer(*_fields(kept))
 
 
-def _fields(kept: Kept) -> tuple[str, str, int, int, int, bool, bool, int]:
+def _fields(kept: Kept) -> tuple[str, str, int, int, int, bool, bool, int, bool]:
     return (
         str(kept.cid),
         kept.name,
@@ -200,6 +201,7 @@ def _fields(kept: Kept) -> tuple[str, str, int, int, int, bool, bool, int]:
         kept.is_whole,
         kept.pinned,
         kept.used_at,
+        kept.shared,
     )
 
 

@@ -55,6 +55,8 @@ async def open_blobs(
         transfers = Transfers(nursery, environment)
         blobs = Blobs(host, discoveries, environment, store, config, transfers)
         host.set_handler(PROTOCOL_ID, blobs.server.handle)
+        store.on_gone = blobs.withdraw
+        nursery.start_soon(blobs.announce)
         try:
             yield blobs
         finally:
@@ -176,8 +178,29 @@ class Blobs:
         return Measured(done, size, download.sources)
 
     async def share(self, cid: Cid, *, deadline: float) -> int:
-        """Tell the DHT that we have it; how many peers know now."""
+        """Announce from now on that we have it; how many peers of the DHT know now.
+
+        Raises UnknownBlob, or as `Discovery.provide`.
+        """
+        await self.store.set_shared(cid, True)
+        return await self._provide(cid, deadline)
+
+    async def _provide(self, cid: Cid, deadline: float) -> int:
         return sum([await each.provide(cid.raw, deadline=deadline) for each in self._discoveries])
+
+    async def announce(self) -> None:
+        """Announce again what was shared before this start."""
+        for kept in self.store.blobs():
+            if kept.shared:
+                try:
+                    await self._provide(kept.cid, within(REPLY_TIMEOUT_S))
+                except FogError as exc:
+                    _LOG.warning("announce_failed cid=%s reason=%s", kept.cid, exc)
+
+    def withdraw(self, cid: Cid) -> None:
+        """Announce a blob no longer: it is gone."""
+        for each in self._discoveries:
+            each.withdraw(cid.raw)
 
     async def send(
         self,

@@ -41,6 +41,8 @@ class Kept:
     pinned: bool
     used_at: int
     name: str
+    shared: bool
+    """Whether it is announced, also after a restart."""
 
     @property
     def is_whole(self) -> bool:
@@ -55,6 +57,7 @@ class _Blob:
     pinned: bool
     used_at: int
     name: str
+    shared: bool = False
     # The stamp of the file when the chunks of `checked` were good.
     stamp: Stamp | None = None
     checked: set[int] = field(default_factory=set)
@@ -85,6 +88,8 @@ class BlobStore:
         # before a blob's own lock.
         self._changing = trio.Lock()
         self._is_made_anew = False
+        self.on_gone: Callable[[Cid], None] = lambda cid: None
+        """Called when a blob was removed or made room."""
         self.problem = ""
         """What of the directory was not usable, for people; empty when all is well."""
 
@@ -293,24 +298,29 @@ class BlobStore:
 
     async def pin(self, cid: Cid, pinned: bool) -> None:
         """Keep the blob whatever happens, or no longer. Raises UnknownBlob."""
-        blob = self._blobs.get(cid)
-        if blob is None:
-            raise UnknownBlob(f"{cid} is not here", hint="fogp2p blobs")
-        blob.pinned = pinned
+        self._known(cid).pinned = pinned
+        await self.save()
+
+    async def set_shared(self, cid: Cid, shared: bool) -> None:
+        """Note whether the blob is announced. Raises UnknownBlob."""
+        self._known(cid).shared = shared
         await self.save()
 
     async def remove(self, cid: Cid) -> None:
         """Forget the blob. Raises UnknownBlob."""
+        await self._drop(cid, self._known(cid))
+
+    def _known(self, cid: Cid) -> _Blob:
         blob = self._blobs.get(cid)
         if blob is None:
             raise UnknownBlob(f"{cid} is not here", hint="fogp2p blobs")
-        await self._drop(cid, blob)
+        return blob
 
     async def save(self) -> None:
         """Write the index. Raises DiskError."""
         async with self._saving:
             listed = [
-                {1: cid.raw, 2: blob.pinned, 3: blob.used_at, 4: blob.name}
+                {1: cid.raw, 2: blob.pinned, 3: blob.used_at, 4: blob.name, 5: blob.shared}
                 for cid, blob in sorted(self._blobs.items())
             ]
             data = encode({1: 1, 2: listed})
@@ -339,6 +349,7 @@ class BlobStore:
                 return
             del self._blobs[cid]
             self._used -= blob.used
+            self.on_gone(cid)
             await self.save()
             await self._environment.executor.in_thread(self._delete, cid)
 
@@ -355,7 +366,8 @@ class BlobStore:
 
     def _kept(self, cid: Cid, blob: _Blob) -> Kept:
         total, here = len(blob.manifest.hashes), len(blob.present)
-        return Kept(cid, blob.manifest.size, total, here, blob.pinned, blob.used_at, blob.name)
+        size, name = blob.manifest.size, blob.name
+        return Kept(cid, size, total, here, blob.pinned, blob.used_at, name, blob.shared)
 
     # --- on a thread -----------------------------------------------------------------------------
 
@@ -381,8 +393,9 @@ class BlobStore:
                 self.problem = f"the manifest of {cid} is missing or damaged: it is forgotten"
                 continue
             present = self._files.load(cid, len(manifest.hashes))
-            stamp = self._files.stamp(cid)
-            found.append((cid, _Blob(manifest, present, entry[2], entry[3], entry[4], stamp)))
+            blob = _Blob(manifest, present, entry[2], entry[3], entry[4], entry[5])
+            blob.stamp = self._files.stamp(cid)
+            found.append((cid, blob))
         return found
 
     def _load_index(self) -> list[dict[int, Any]]:
@@ -391,7 +404,7 @@ class BlobStore:
             return []
         try:
             schema = Schema.load("blob/v1.cddl", "index")
-            index = decode(data, schema=schema, max_bytes=_MAX_INDEX_BYTES, max_items=MAX_BLOBS * 6)
+            index = decode(data, schema=schema, max_bytes=_MAX_INDEX_BYTES, max_items=MAX_BLOBS * 7)
         except RemoteProtocolError as exc:
             self._environment.disk.replace(self._folder / "index.damaged", data)
             return self._index_of_manifests(str(exc))
@@ -411,7 +424,7 @@ class BlobStore:
             f"the index of blobs was damaged ({why}): made anew from {len(cids)} blobs that are "
             "there, without their names and all pinned"
         )
-        return [{1: cid.raw, 2: True, 3: now, 4: ""} for cid in cids]
+        return [{1: cid.raw, 2: True, 3: now, 4: "", 5: False} for cid in cids]
 
     def _sweep(self) -> None:
         self._files.sweep(self._blobs)

@@ -26,6 +26,8 @@ MAX_KEY_BYTES: Final = 80
 # Provider records: expire as the specification says, and stay below 20 MB.
 PROVIDER_TTL_S: Final = 48 * 3_600.0
 REPROVIDE_S: Final = 22 * 3_600.0
+# A key that nobody took is announced again after this long, then after twice as long, and so on.
+PROVIDE_RETRY_S: Final = 60.0
 MAX_PROVIDED_KEYS: Final = 10_000
 MAX_PROVIDERS_PER_KEY: Final = 40
 # One peer may fill a tenth of the store.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass
 
 import trio
 
@@ -28,6 +29,7 @@ from .config import (
     MAX_MESSAGE_BYTES,
     MAX_OWN_KEYS,
     MAX_REQUEST_BYTES,
+    PROVIDE_RETRY_S,
     REQUEST_BURST,
     REQUEST_TIMEOUT_S,
     REQUESTS_PER_S,
@@ -65,6 +67,19 @@ async def open_kad(
             nursery.cancel_scope.cancel()
 
 
+@dataclass(slots=True)
+class _Announced:
+    """When to announce a key of ours again."""
+
+    again_at: float
+    wait_s: float = PROVIDE_RETRY_S
+
+    def note(self, held: int, now: float, reprovide_s: float) -> None:
+        """`held` peers took it."""
+        self.again_at = now + (reprovide_s if held else min(self.wait_s, reprovide_s))
+        self.wait_s = PROVIDE_RETRY_S if held else 2 * self.wait_s
+
+
 class Kad(Discovery):
     """Made by `open_kad`."""
 
@@ -79,7 +94,7 @@ class Kad(Discovery):
         self._nursery = nursery
         self._hub: EventHub[Sighting] = EventHub()
         self._wake = trio.Event()
-        self._own_keys: dict[bytes, None] = {}
+        self._own_keys: dict[bytes, _Announced] = {}
         self._budgets: dict[PeerId, tuple[float, float]] = {}
 
     # --- discovery -------------------------------------------------------------------------------
@@ -114,8 +129,15 @@ class Kad(Discovery):
         name = multihash_of(key)
         if name not in self._own_keys and len(self._own_keys) >= MAX_OWN_KEYS:
             raise LimitExceeded(f"at most {MAX_OWN_KEYS} keys are announced")
-        self._own_keys[name] = None
-        return await self._announce(name, deadline)
+        self._own_keys.setdefault(name, _Announced(within(PROVIDE_RETRY_S)))
+        return await self._announce_own(name, deadline)
+
+    async def _announce_own(self, name: bytes, deadline: float) -> int:
+        held = await self._announce(name, deadline)
+        announced = self._own_keys.get(name)
+        if announced is not None:
+            announced.note(held, trio.current_time(), self.config.reprovide_s)
+        return held
 
     async def find_providers(self, key: bytes, *, deadline: float) -> tuple[Sighting, ...]:
         """Raises LocalProtocolError("kad-key")."""
@@ -405,9 +427,10 @@ class Kad(Discovery):
             await self._lookup(Request(Kind.FIND_NODE, target), deadline, news)
 
     async def reprovide(self) -> None:
-        """Announce our keys again before others forget them."""
+        """Announce our keys again before others forget them, and soon those that nobody took."""
         while True:
-            await trio.sleep(self.config.reprovide_s)
-            for name in tuple(self._own_keys):
-                held = await self._announce(name, within(6 * REQUEST_TIMEOUT_S))
+            await trio.sleep(PROVIDE_RETRY_S)
+            now = trio.current_time()
+            for name in [each for each, told in self._own_keys.items() if told.again_at <= now]:
+                held = await self._announce_own(name, within(6 * REQUEST_TIMEOUT_S))
                 _LOG.debug("dht_reprovided held_by=%d", held)

@@ -23,6 +23,7 @@ from fogp2p.protocols.blob.messages import (
     indices_of,
     read_reply,
 )
+from fogp2p.transports.mdns.messages import content_label
 
 # name -> (repeated pattern, size): contents that a reader can make.
 CONTENTS: Final = {
@@ -57,6 +58,7 @@ def _content(name: str, pattern: bytes, size: int) -> dict[str, Any]:
         "manifest": encoded.hex(),
         "cid": cid.raw.hex(),
         "text": str(cid),
+        "label": content_label(cid.raw),
     }
 
 

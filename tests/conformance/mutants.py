@@ -108,16 +108,15 @@ class _LaxFrames(FrameDecoder):
     """Takes a length in whatever form."""
 
     def _next(self) -> bytes | None:
-        value = 0
-        for at, byte in enumerate(self._buffer):
+        value, rest = 0, self._buffer[self._at :]
+        for at, byte in enumerate(rest):
             value |= (byte & 0x7F) << (7 * at)
             if byte < 0x80:
                 end = at + 1 + value
-                if value > self._max_bytes or len(self._buffer) < end:
+                if value > self._max_bytes or len(rest) < end:
                     return super()._next()
-                frame = bytes(self._buffer[at + 1 : end])
-                del self._buffer[:end]
-                return frame
+                self._at += end
+                return rest[at + 1 : end]
         return super()._next()
 
 

@@ -19,6 +19,7 @@ from fogp2p.protocols.blob.messages import (
     read_reply,
 )
 from fogp2p.testing import load_vectors
+from fogp2p.transports.mdns.messages import content_label
 
 VECTORS = load_vectors("blob")["blobs"]
 CHUNK = 262_144
@@ -43,6 +44,8 @@ def test_contents_have_these_names(case: dict[str, Any]) -> None:
     cid = b"\x01\x51\x12\x20" + hashlib.sha256(manifest).digest()
     text = "b" + base64.b32encode(cid).decode().rstrip("=").lower()
     assert (cid.hex(), text) == (case["cid"], case["text"])
+    label = base64.b32encode(hashlib.sha256(cid).digest()[:20]).decode().lower()
+    assert label == case["label"] == content_label(cid)
     ours = decode_manifest(manifest, Cid.parse(text))
     assert (ours.size, b"".join(ours.hashes)) == (size, hashes)
     assert make_manifest(size, ours.hashes)[1] == manifest

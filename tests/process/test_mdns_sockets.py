@@ -48,6 +48,24 @@ async def test_two_peers_find_each_other_and_notice_the_farewell() -> None:
                 assert bye.peer == PEERS[1] and bye.expires_at <= trio.current_time()
 
 
+async def test_who_has_a_content_answers_while_it_has_it() -> None:
+    environment = real_environment()
+    with trio.fail_after(20):
+        async with (
+            open_mdns(PEERS[0], lambda: _own(0), CONFIG, environment) as first,
+            open_mdns(PEERS[1], lambda: _own(1), CONFIG, environment) as second,
+        ):
+            soon = trio.current_time() + 10
+            assert await second.find_providers(b"file", deadline=soon) == ()
+            assert await first.provide(b"file", deadline=soon) == 0, "nobody else holds it"
+            (found,) = await second.find_providers(b"file", deadline=soon)
+            assert (found.peer, found.source) == (PEERS[0], "mdns")
+            assert [str(each) for each in found.addresses] == ["/ip4/127.0.0.1/tcp/4001"]
+            assert await first.find_providers(b"file", deadline=soon) == (), "not oneself"
+            first.withdraw(b"file")
+            assert await second.find_providers(b"file", deadline=soon) == ()
+
+
 async def test_garbage_on_the_port_harms_nobody() -> None:
     environment = real_environment()
     with trio.fail_after(20):

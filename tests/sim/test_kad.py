@@ -18,7 +18,7 @@ from fogp2p.host import Stream
 from fogp2p.identity import ephemeral
 from fogp2p.protocols.kad import Kad, KadConfig, open_kad
 from fogp2p.protocols.kad.config import MAX_OWN_KEYS
-from fogp2p.protocols.kad.messages import Kind, PeerRecord, Request, Response
+from fogp2p.protocols.kad.messages import Kind, PeerRecord, Request, Response, multihash_of
 from fogp2p.testing import Trace, run_simulation, sim_environment
 from fogp2p.transports.memory import MemoryNetwork
 from fogp2p.transports.memory.host import MemoryHost
@@ -31,8 +31,10 @@ def key(text: str) -> bytes:
     return b"\x12\x20" + hashlib.sha256(text.encode()).digest()
 
 
-async def grow(stack: AsyncExitStack, count: int, seed: int, **config: object) -> list[Pair]:
-    """`count` hosts; each knows two that came before it."""
+async def grow(
+    stack: AsyncExitStack, count: int, seed: int, *, links: int = 2, **config: object
+) -> list[Pair]:
+    """`count` hosts; each knows `links` that came before it."""
     network, source = MemoryNetwork(seed=seed), random.Random(seed)
     pairs: list[Pair] = []
     for n in range(count):
@@ -41,7 +43,7 @@ async def grow(stack: AsyncExitStack, count: int, seed: int, **config: object) -
         kad = await stack.enter_async_context(
             open_kad(host, environment, KadConfig(k=8, alpha=3, **config))
         )
-        for other, _ in source.sample(pairs, min(2, len(pairs))):
+        for other, _ in source.sample(pairs, min(links, len(pairs))):
             await host.connect(other.peer_id, other.addresses, deadline=within(10))
         pairs.append((host, kad))
     await trio.sleep(100)
@@ -147,6 +149,30 @@ def test_local_mistakes() -> None:
                 await kad.provide(key("more"), deadline=within(1))
             kad.withdraw(key("0"))
             await kad.provide(key("more"), deadline=within(1))
+
+    run_simulation(2, scenario)
+
+
+def _holds(kad: Kad, provider: MemoryHost) -> bool:
+    """Whether it was told that `provider` has the file; asking would find it without that."""
+    return provider.peer_id in kad.providers.get(multihash_of(key("file")), trio.current_time())
+
+
+def test_what_nobody_took_is_announced_again_soon_and_then_more_rarely() -> None:
+    async def scenario(trace: Trace) -> None:
+        async with AsyncExitStack() as stack:
+            pairs = await grow(stack, 4, 5, links=0)
+            lonely, kad = pairs.pop()
+            (first, _), *rest = pairs
+            for other, _ in rest:
+                await other.connect(first.peer_id, first.addresses, deadline=within(10))
+            assert await kad.provide(key("file"), deadline=within(1)) == 0
+            await trio.sleep(1_000)  # tried again after 60, 180, 420 and 900 s
+            await lonely.connect(first.peer_id, first.addresses, deadline=within(10))
+            await trio.sleep(500)
+            assert not any(_holds(each, lonely) for _, each in pairs)
+            await trio.sleep(500)  # and after 1,860
+            assert all(_holds(each, lonely) for _, each in pairs)
 
     run_simulation(2, scenario)
 

@@ -36,6 +36,7 @@ from fogp2p.protocols.blob.messages import (
 )
 from fogp2p.testing import MemoryDisk, Trace, run_simulation, sim_environment
 from fogp2p.transports.memory import LinkSettings, MemoryNetwork
+from fogp2p.transports.peerbook import Bootstrap
 
 FOLDER = Path("/blobs")
 CONTENT = random.Random(7).randbytes(5 * CHUNK_BYTES + 1_000)
@@ -540,5 +541,47 @@ def test_a_blob_removed_while_it_is_fetched_fails_the_fetch_and_nothing_else() -
             again = other.blobs.start_fetch(cid)
             await again.over.wait()
             assert await other.blobs.store.content(cid) == content
+
+    _simulate(scenario)
+
+
+class Heard(Bootstrap):
+    """A way of finding peers that remembers what it was told to announce."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.keys: list[bytes] = []
+
+    async def provide(self, key: bytes, *, deadline: float) -> int:
+        await trio.lowlevel.checkpoint()
+        self.keys.append(key)
+        return 2
+
+    def withdraw(self, key: bytes) -> None:
+        self.keys.remove(key)
+
+
+def test_what_was_shared_is_announced_again_after_a_restart_until_it_is_gone() -> None:
+    async def scenario(network: MemoryNetwork) -> None:
+        environment, way = sim_environment(1, "1"), Heard()
+        async with network.open_host(ephemeral(random.Random(1))) as host:
+            async with open_blobs(host, [way], environment, FOLDER) as blobs:
+                shared = await blobs.store.add_bytes(b"for everybody")
+                sent = await blobs.store.add_bytes(b"for one alone", pinned=False)
+                assert await blobs.share(shared, deadline=within(5)) == 2
+                with pytest.raises(UnknownBlob):
+                    await blobs.share(Cid.of_manifest(b"?"), deadline=within(5))
+                assert way.keys == [shared.raw]
+            way.keys.clear()
+            async with open_blobs(host, [way], environment, FOLDER) as blobs:
+                await trio.sleep(1)
+                assert way.keys == [shared.raw]
+                flags = {kept.cid: kept.shared for kept in blobs.store.blobs()}
+                assert flags == {shared: True, sent: False}
+                await blobs.store.remove(shared)
+                assert way.keys == []
+            async with open_blobs(host, [way], environment, FOLDER) as blobs:
+                await trio.sleep(1)
+                assert way.keys == [] and blobs.store.find(sent) is not None
 
     _simulate(scenario)

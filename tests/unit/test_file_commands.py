@@ -179,6 +179,7 @@ def test_names_of_blobs_move_no_cursor() -> None:
         "present": 1,
         "chunks": 2,
         "pinned": True,
+        "shared": False,
     }
     summary = {"used_bytes": 5, "quota_bytes": 10, "kept": 1, "running": 1}
     found = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import ipaddress
 import json
 import random
@@ -17,7 +18,15 @@ from fogp2p.errors import RemoteProtocolError
 from fogp2p.ids import PeerId
 from fogp2p.transports.mdns.config import MdnsConfig
 from fogp2p.transports.mdns.machine import Machine
-from fogp2p.transports.mdns.messages import Announcement, Query, announcement, parse, query
+from fogp2p.transports.mdns.messages import (
+    Announcement,
+    Query,
+    announcement,
+    content_label,
+    content_query,
+    parse,
+    query,
+)
 
 SERVICE = "_p2p._udp.local."
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
@@ -52,6 +61,62 @@ def test_packets_round_trip_with_repeated_keys() -> None:
     )
 
 
+def test_who_has_a_content_is_asked_by_a_subtype() -> None:
+    label = content_label(b"cid")
+    assert len(label) == 32 and label == content_label(b"cid") != content_label(b"other")
+    asked = content_query(SERVICE, label)
+    assert b"cid" not in asked, "who listens learns no name"
+    assert parse(asked, SERVICE) == Query(frozenset(), frozenset({label}), is_for_all=False)
+    assert parse(content_query("_other._udp.local.", label), SERVICE) == ()
+    packet = announcement(SERVICE, "b" * 32, [_address(YOU)], IP, 120, label)
+    (told,) = parse(packet, SERVICE)
+    assert isinstance(told, Announcement) and (told.peer, told.label) == (YOU, label)
+    assert len(packet) <= 1400
+    for wrong in ("a" * 31, "a" * 33, ""):
+        packet = announcement(SERVICE, "b" * 32, [_address(YOU)], IP, 120, f"{wrong}.x")
+        assert parse(packet, SERVICE) == ()
+
+
+def test_a_content_of_ours_is_answered_for_and_no_other() -> None:
+    ours, others = content_label(b"ours"), content_label(b"others")
+    contents = {ours: None}
+    machine = Machine(MdnsConfig(), f"{'a' * 32}.{SERVICE}", ME, Scope.LAN, 0.0, contents)
+    machine.receive_query(Query(frozenset(), frozenset({others}), is_for_all=False), 10.0, 0.5)
+    assert machine.content_due(20.0) is None and not machine.answer_due(20.0)
+    machine.receive_query(Query(frozenset(), frozenset({ours, others}), False), 20.0, 0.5)
+    assert machine.content_due(20.01) is None and machine.content_due(20.08) == ours
+    assert machine.content_due(21.0) is None and not machine.answer_due(21.0)
+    del contents[ours]
+    machine.receive_query(Query(frozenset(), frozenset({ours}), False), 30.0, 0.5)
+    assert machine.content_due(31.0) is None
+
+
+@pytest.mark.attack(30)
+def test_a_storm_of_questions_about_contents_is_answered_five_times_a_second() -> None:
+    labels = [content_label(bytes([n])) for n in range(50)]
+    machine = Machine(MdnsConfig(), f"{'a' * 32}.{SERVICE}", ME, Scope.LAN, 0.0, set(labels))
+    answers = 0
+    for step in range(1_000):  # ten seconds
+        now = 1.0 + step / 100
+        machine.receive_query(Query(frozenset(), frozenset(labels), False), now, 1.0)
+        answers += machine.content_due(now) is not None
+    assert 45 <= answers <= 51
+
+
+def test_who_says_it_has_a_content_is_held_to_the_rules_of_addresses() -> None:
+    machine = _machine()
+    label = content_label(b"cid")
+    told = _told(YOU, 7)
+    assert machine.receive_provider(dataclasses.replace(told, label=label), 5.0) is not None
+    for worthless in (
+        dataclasses.replace(told, peer=ME),
+        dataclasses.replace(told, ttl_s=0),
+        dataclasses.replace(told, addresses=(parse_address("/ip4/127.0.0.1/tcp/1"),)),
+    ):
+        assert machine.receive_provider(worthless, 5.0) is None
+    assert machine.peers == 0, "it is no sighting"
+
+
 def test_what_js_libp2p_sends_is_understood() -> None:
     recorded = json.loads((FIXTURES / "mdns" / "js.json").read_text("utf-8"))
     assert parse(bytes.fromhex(recorded["query"]), SERVICE) == Query(frozenset())
@@ -71,7 +136,8 @@ def test_packets_stay_below_an_ethernet_frame() -> None:
 @given(st.binary(max_size=600), st.integers(0, 2**32))
 def test_any_bytes_parse_or_raise_our_error(data: bytes, seed: int) -> None:
     source = random.Random(seed)
-    packet = bytearray(announcement(SERVICE, "b" * 32, [_address(YOU)], IP, 120))
+    label = source.choice(("", content_label(b"cid")))
+    packet = bytearray(announcement(SERVICE, "b" * 32, [_address(YOU)], IP, 120, label))
     for _ in range(source.randrange(1, 6)):
         packet[source.randrange(len(packet))] = source.randrange(256)
     for hostile in (data, bytes(packet), bytes(packet)[: source.randrange(len(packet))]):

@@ -49,7 +49,10 @@ class Way(Discovery):
     async def provide(self, key: bytes, *, deadline: float) -> int:
         await trio.lowlevel.checkpoint()
         self.keys.append(key)
-        return 3
+        return 3 if self._source == "dht" else 0
+
+    def withdraw(self, key: bytes) -> None:
+        self.keys.remove(key)
 
     async def find_providers(self, key: bytes, *, deadline: float) -> tuple[Sighting, ...]:
         await trio.lowlevel.checkpoint()
@@ -64,9 +67,10 @@ async def test_what_is_down_is_left_out_and_back_when_it_is_up(
         await supervisor.add(
             Service("mdns", fixed(mdns), "finding"), Service("dht", fixed(dht), "finding")
         )
-        ways = Ways(supervisor, "finding", "dht")
+        ways = Ways(supervisor, "finding")
         assert set(await ways.find_peer(BOB, deadline=within(1))) == {HERE, THERE}
-        assert await ways.provide(b"key", deadline=within(1)) == 3 and mdns.keys == []
+        assert await ways.provide(b"key", deadline=within(1)) == 3
+        assert mdns.keys == dht.keys == [b"key"] and ways.provided == (b"key",)
         assert [each.peer for each in await ways.find_providers(b"key", deadline=within(1))] == [
             ADA
         ]
@@ -75,8 +79,11 @@ async def test_what_is_down_is_left_out_and_back_when_it_is_up(
         while supervisor.is_ready("dht"):
             await trio.lowlevel.checkpoint()
         assert await ways.find_peer(BOB, deadline=within(1)) == (HERE,)
-        assert await ways.provide(b"key", deadline=within(1)) == 0
-        assert await ways.find_providers(b"key", deadline=within(1)) == ()
+        assert await ways.provide(b"other", deadline=within(1)) == 0
+        found = await ways.find_providers(b"key", deadline=within(1))
+        assert [each.source for each in found] == ["mdns"]
+        ways.withdraw(b"key")
+        assert mdns.keys == [b"other"] and ways.provided == (b"other",)
         await trio.sleep(5)
         assert set(await ways.find_peer(BOB, deadline=within(1))) == {HERE, THERE}
 
@@ -85,7 +92,7 @@ async def test_who_was_seen_is_told_to_those_who_come_later(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_services((), sim_environment(1)) as supervisor:
-        ways = Ways(supervisor, "finding", "dht")
+        ways = Ways(supervisor, "finding")
         ways.saw(Sighting(ADA, (HERE,), "mdns", within(10)))
         ways.saw(Sighting(BOB, (THERE,), "mdns", within(1)))
         await trio.sleep(5)

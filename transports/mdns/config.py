@@ -23,6 +23,14 @@ NEW_PEERS_PER_MINUTE: Final = 50
 ANSWER_DELAY_S: Final = (0.02, 0.12)
 # On each interface we answer at most this often (RFC 6762 section 6).
 ANSWER_INTERVAL_S: Final = 1.0
+# Contents we say that we have, as many as in the DHT, and answers about them a second on each
+# interface.
+MAX_CONTENTS: Final = 1_000
+CONTENT_INTERVAL_S: Final = 0.2
+# Who has a content answers in this time: the longest delay and a turn of the interval.
+CONTENT_WAIT_S: Final = 0.4
+# Providers taken from the answers to one question.
+MAX_PROVIDERS: Final = 20
 # First questions close together, then rarely (RFC 6762 section 5.2).
 FIRST_QUERIES_S: Final = (0.0, 0.5, 1.5, 4.5)
 # Packets handled in a second on each interface; more is a storm and is dropped unread.

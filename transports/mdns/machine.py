@@ -2,13 +2,15 @@
 
 Theory of operation: one machine for each interface. Questions go out at 0, 0.5, 1.5 and 4.5 s and
 then at the interval. A question by others is answered after a random delay, at most once a second,
-and not at all if the asker knows us. Announcements count until their TTL runs out;
+and not at all if the asker knows us. Who asks for a content of ours gets an answer about it in
+the same way, at most five a second. Announcements count until their TTL runs out;
 everything a stranger can make grow is counted.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from fogp2p.addresses import Multiaddr, Scope, believable
@@ -17,6 +19,7 @@ from fogp2p.ids import PeerId
 from .config import (
     ANSWER_DELAY_S,
     ANSWER_INTERVAL_S,
+    CONTENT_INTERVAL_S,
     FIRST_QUERIES_S,
     MAX_PEERS,
     NEW_PEERS_PER_MINUTE,
@@ -50,9 +53,18 @@ class Machine:
     """The conversation on one interface."""
 
     def __init__(
-        self, config: MdnsConfig, own_name: str, own_peer: PeerId, source: Scope, now: float
+        self,
+        config: MdnsConfig,
+        own_name: str,
+        own_peer: PeerId,
+        source: Scope,
+        now: float,
+        contents: Collection[str] = (),
     ) -> None:
-        """`own_name`: our full instance name; `source`: how far this interface reaches."""
+        """`own_name`: our full instance name; `source`: how far this interface reaches.
+
+        `contents`: labels of what we have, as it is at the moment.
+        """
         self._config = config
         self._own_name = own_name.lower()
         self._own_peer = own_peer
@@ -60,6 +72,10 @@ class Machine:
         self._queries = [now + delay for delay in FIRST_QUERIES_S]
         self._answer_at: float | None = None
         self._last_answer = now - ANSWER_INTERVAL_S
+        self._contents = contents
+        # Labels that were asked for: each is one of ours, so there are not many.
+        self._asked: dict[str, None] = {}
+        self._content_at = now
         self._seen: OrderedDict[PeerId, _Seen] = OrderedDict()
         self._minute = (now, 0)
         self._second = (now, 0)
@@ -73,6 +89,8 @@ class Machine:
         times = [self._queries[0]]
         if self._answer_at is not None:
             times.append(self._answer_at)
+        if self._asked:
+            times.append(self._content_at)
         if self._seen:
             times.append(min(seen.expires_at for seen in self._seen.values()))
         return min(times)
@@ -110,6 +128,15 @@ class Machine:
         self._last_answer = now
         return True
 
+    def content_due(self, now: float) -> str | None:
+        """The label of a content to announce now."""
+        if not self._asked or now < self._content_at:
+            return None
+        label = next(iter(self._asked))
+        del self._asked[label]
+        self._content_at = now + CONTENT_INTERVAL_S
+        return label
+
     def announce_soon(self, now: float) -> None:
         """Our addresses changed: say so as soon as the rate allows."""
         self._answer_at = max(now, self._last_answer + ANSWER_INTERVAL_S)
@@ -117,10 +144,15 @@ class Machine:
     def receive_query(self, query: Query, now: float, chance: float) -> None:
         """Somebody asked. `chance`: uniform in 0..1."""
         self.heard += 1
-        if self._own_name in query.known or self._answer_at is not None:
-            return
         low, high = ANSWER_DELAY_S
         delay = low + chance * (high - low)
+        ours = sorted(label for label in query.labels if label in self._contents)
+        if ours and not self._asked:
+            self._content_at = max(now + delay, self._content_at)
+        self._asked.update(dict.fromkeys(ours))
+        known = self._own_name in query.known
+        if not query.is_for_all or known or self._answer_at is not None:
+            return
         self._answer_at = max(now + delay, self._last_answer + ANSWER_INTERVAL_S)
 
     def receive_announcement(self, told: Announcement, now: float) -> Heard | None:
@@ -144,6 +176,13 @@ class Machine:
         if not fresh:
             return None
         return Heard(told.peer, addresses, expires_at)
+
+    def receive_provider(self, told: Announcement, now: float) -> Heard | None:
+        """Somebody says it has a content; None when that is of no use."""
+        addresses = believable(told.addresses, source=self._source)
+        if told.peer == self._own_peer or told.ttl_s == 0 or not addresses:
+            return None
+        return Heard(told.peer, addresses, now + min(told.ttl_s, TTL_S))
 
     def expire(self, now: float) -> None:
         """Forget who has not been heard for a TTL."""

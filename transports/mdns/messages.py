@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from zeroconf import (
     DNSOutgoing,
     DNSPointer,
     DNSQuestion,
+    DNSRecord,
     DNSService,
     DNSText,
 )
@@ -36,29 +39,71 @@ from fogp2p.ids import PeerId
 
 from .config import MAX_RECEIVE_BYTES, MAX_RECORDS, MAX_SEND_BYTES, MAX_TXT_BYTES
 
-__all__ = ["Announcement", "Query", "announcement", "parse", "query"]
+__all__ = [
+    "Announcement",
+    "Query",
+    "announcement",
+    "content_label",
+    "content_query",
+    "parse",
+    "query",
+]
 
 _KEY: Final = b"dnsaddr="
 # Implementations before the specification was followed to the letter number the keys.
 _NUMBERED: Final = b"dnsaddr"
+_LABEL_BYTES: Final = 20
+_LABEL_CHARS: Final = 32
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Somebody asks who is there; `known` are the names it has heard of already."""
+    """Somebody asks who is there; `known` are the names it has heard of already.
+
+    Or, instead of everybody, who has the contents with `labels`.
+    """
 
     known: frozenset[str]
+    labels: frozenset[str] = frozenset()
+    is_for_all: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """Somebody says it is there. `ttl_s` 0 means it is leaving."""
+    """Somebody says it is there. `ttl_s` 0 means it is leaving.
+
+    With a `label` it says instead that it has that content.
+    """
 
     name: str
     ttl_s: int
     peer: PeerId
     addresses: tuple[Multiaddr, ...]
+    label: str = ""
+
+
+def content_label(key: bytes) -> str:
+    """What a content is called on a LAN: who does not know `key` learns nothing from it.
+
+    32 small base32 digits of SHA-256(key) (specs/blob section 6).
+    """
+    digest = hashlib.sha256(key).digest()[:_LABEL_BYTES]
+    return base64.b32encode(digest).decode("ascii").lower()
+
+
+def _subtype(service: str, label: str) -> str:
+    """The DNS-SD subtype of those that have a content (RFC 6763 section 7.1)."""
+    return f"_{label}._sub.{service}"
+
+
+def _label_of(name: str, service: str) -> str | None:
+    """The label of a subtype of `service` (small letters); "" for the service, None for others."""
+    if name == service:
+        return ""
+    label, separator, rest = name.partition("._sub.")
+    is_label = separator and rest == service and len(label) == 1 + _LABEL_CHARS
+    return label[1:] if is_label and label[0] == "_" else None
 
 
 def query(service: str, known: Sequence[tuple[str, int]] = ()) -> bytes:
@@ -70,10 +115,24 @@ def query(service: str, known: Sequence[tuple[str, int]] = ()) -> bytes:
     return bytes(out.packets()[0])
 
 
+def content_query(service: str, label: str) -> bytes:
+    """The question who has a content."""
+    out = DNSOutgoing(_FLAGS_QR_QUERY)
+    out.add_question(DNSQuestion(_subtype(service, label), _TYPE_PTR, _CLASS_IN))
+    return bytes(out.packets()[0])
+
+
 def announcement(
-    service: str, name: str, addresses: Sequence[Multiaddr], ip: IpAddress, ttl_s: int
+    service: str,
+    name: str,
+    addresses: Sequence[Multiaddr],
+    ip: IpAddress,
+    ttl_s: int,
+    label: str = "",
 ) -> bytes:
     """PTR and TXT as the specification wants them, and SRV and an address record besides.
+
+    With a `label`: the answer to `content_query`.
 
     The latter two are for implementations that resolve a service the usual way. Addresses that do
     not fit are left out.
@@ -82,7 +141,8 @@ def announcement(
     host = f"{name}.p2p.local."
     out = DNSOutgoing(_FLAGS_QR_RESPONSE | _FLAGS_AA)
     unique = _CLASS_IN | _CLASS_UNIQUE
-    out.add_answer_at_time(DNSPointer(service, _TYPE_PTR, _CLASS_IN, ttl_s, full), 0)
+    kind_of = _subtype(service, label) if label else service
+    out.add_answer_at_time(DNSPointer(kind_of, _TYPE_PTR, _CLASS_IN, ttl_s, full), 0)
     out.add_additional_answer(DNSText(full, _TYPE_TXT, unique, ttl_s, _text(addresses)))
     port = next((_port(address) for address in addresses), 0)
     out.add_additional_answer(DNSService(full, _TYPE_SRV, unique, ttl_s, 0, 0, port, host))
@@ -124,28 +184,41 @@ def parse(packet: bytes, service: str) -> Query | tuple[Announcement, ...]:
     if not message.valid:
         raise RemoteProtocolError("malformed mDNS packet", code="mdns")
     wanted = service.lower()
-    pointers = {
-        record.alias.lower(): int(record.ttl)
-        for record in records
-        if isinstance(record, DNSPointer) and record.name.lower() == wanted
-    }
     if message.is_query():
-        asked = any(
-            question.name.lower() == wanted and question.type in (_TYPE_PTR, _TYPE_ANY)
-            for question in questions
-        )
-        return Query(frozenset(pointers)) if asked else ()
-    texts = [
-        record
+        return _asked(questions, records, wanted)
+    pointers = [
+        (record.alias.lower(), int(record.ttl), label)
         for record in records
-        if isinstance(record, DNSText) and record.name.lower() in pointers
+        if isinstance(record, DNSPointer)
+        and (label := _label_of(record.name.lower(), wanted)) is not None
     ]
+    texts = {record.name.lower(): record for record in records if isinstance(record, DNSText)}
     return tuple(
-        found for record in texts for found in _announced(record, pointers[record.name.lower()])
+        found
+        for name, ttl, label in dict.fromkeys(pointers)
+        if name in texts
+        for found in _announced(texts[name], ttl, label)
     )
 
 
-def _announced(record: DNSText, ttl_s: int) -> list[Announcement]:
+def _asked(
+    questions: Sequence[DNSQuestion], records: Sequence[DNSRecord], wanted: str
+) -> Query | tuple[Announcement, ...]:
+    labels = {
+        label
+        for question in questions
+        if question.type in (_TYPE_PTR, _TYPE_ANY)
+        and (label := _label_of(question.name.lower(), wanted)) is not None
+    }
+    known = frozenset(
+        record.alias.lower()
+        for record in records
+        if isinstance(record, DNSPointer) and record.name.lower() == wanted
+    )
+    return Query(known, frozenset(labels - {""}), "" in labels) if labels else ()
+
+
+def _announced(record: DNSText, ttl_s: int, label: str) -> list[Announcement]:
     by_peer: dict[PeerId, list[Multiaddr]] = {}
     for address in _strings(record.text):
         try:
@@ -156,7 +229,7 @@ def _announced(record: DNSText, ttl_s: int) -> list[Announcement]:
         if peer is not None:
             by_peer.setdefault(peer, []).append(without_peer(parsed))
     name = record.name.lower()
-    return [Announcement(name, ttl_s, peer, tuple(found)) for peer, found in by_peer.items()]
+    return [Announcement(name, ttl_s, peer, tuple(found), label) for peer, found in by_peer.items()]
 
 
 def _strings(text: bytes) -> list[str]:

@@ -14,16 +14,31 @@ import psutil
 import trio
 
 from fogp2p.addresses import Multiaddr, Scope, scope_of
-from fogp2p.environment import Environment
-from fogp2p.errors import RemoteProtocolError, TransportError
+from fogp2p.environment import Environment, within
+from fogp2p.errors import LimitExceeded, RemoteProtocolError, TransportError
 from fogp2p.events import EventHub, Gap
 from fogp2p.host import Discovery, Sighting
 from fogp2p.ids import PeerId
 from fogp2p.tasks import open_tasks
 
-from .config import MAX_RECEIVE_BYTES, TTL_S, MdnsConfig
+from .config import (
+    CONTENT_WAIT_S,
+    MAX_CONTENTS,
+    MAX_PROVIDERS,
+    MAX_RECEIVE_BYTES,
+    TTL_S,
+    MdnsConfig,
+)
 from .machine import Heard, Machine
-from .messages import Query, announcement, parse, query
+from .messages import (
+    Announcement,
+    Query,
+    announcement,
+    content_label,
+    content_query,
+    parse,
+    query,
+)
 
 __all__ = ["open_mdns"]
 
@@ -102,6 +117,9 @@ class _Mdns(Discovery):
         self._name = f"{environment.random.getrandbits(128):032x}"
         self._hub: EventHub[Sighting] = EventHub()
         self._ports: dict[Interface, _Port] = {}
+        # Labels of what we have, and who answered about what we look for.
+        self._contents: dict[str, None] = {}
+        self._wanted: dict[str, dict[PeerId, Heard]] = {}
         self._problem = ""
         self._looked_at = trio.current_time()
         self.looked = trio.Event()
@@ -128,12 +146,28 @@ class _Mdns(Discovery):
         return ()
 
     async def provide(self, key: bytes, *, deadline: float) -> int:
+        """Answer from now on who asks for it. Raises LimitExceeded past 1,000 contents."""
         await trio.lowlevel.checkpoint()
+        label = content_label(key)
+        if label not in self._contents and len(self._contents) >= MAX_CONTENTS:
+            raise LimitExceeded(f"at most {MAX_CONTENTS} contents are announced on a LAN")
+        self._contents[label] = None
         return 0
 
+    def withdraw(self, key: bytes) -> None:
+        self._contents.pop(content_label(key), None)
+
     async def find_providers(self, key: bytes, *, deadline: float) -> tuple[Sighting, ...]:
-        await trio.lowlevel.checkpoint()
-        return ()
+        label = content_label(key)
+        found = self._wanted.setdefault(label, {})
+        try:
+            for port in tuple(self._ports.values()):
+                await self._send(port, content_query(self._config.service, label))
+            with trio.move_on_at(min(deadline, within(CONTENT_WAIT_S))):
+                await trio.sleep_forever()
+        finally:
+            self._wanted.pop(label, None)
+        return tuple(map(self._sighting, found.values()))
 
     async def check(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -170,7 +204,8 @@ class _Mdns(Discovery):
             self._problem = f"{interface.name}: {exc.strerror or exc}"
             return
         full = f"{self._name}.{self._config.service}"
-        machine = Machine(self._config, full, self._peer, interface.scope, trio.current_time())
+        now = trio.current_time()
+        machine = Machine(self._config, full, self._peer, interface.scope, now, self._contents)
         port = self._ports[interface] = _Port(interface, sock, machine)
         nursery.start_soon(self._listen, port)
         nursery.start_soon(self._speak, port)
@@ -211,10 +246,18 @@ class _Mdns(Discovery):
             port.machine.receive_query(told, now, self._random.random())
         else:
             for one in told:
-                news = port.machine.receive_announcement(one, now)
-                if news is not None:
+                if one.label:
+                    self._receive_provider(port, one, now)
+                elif (news := port.machine.receive_announcement(one, now)) is not None:
                     self._hub.publish(self._sighting(news))
         port.wake.set()
+
+    def _receive_provider(self, port: _Port, told: Announcement, now: float) -> None:
+        found = self._wanted.get(told.label)
+        if found is not None and len(found) < MAX_PROVIDERS:
+            heard = port.machine.receive_provider(told, now)
+            if heard is not None:
+                found.setdefault(heard.peer, heard)
 
     def _sighting(self, heard: Heard) -> Sighting:
         return Sighting(heard.peer, heard.addresses, self.source, heard.expires_at)
@@ -231,12 +274,15 @@ class _Mdns(Discovery):
                 await self._send(port, query(self._config.service, known))
             if port.machine.answer_due(now):
                 await self._announce(port, TTL_S)
+            label = port.machine.content_due(now)
+            if label is not None:
+                await self._announce(port, TTL_S, label)
 
-    async def _announce(self, port: _Port, ttl_s: int) -> None:
+    async def _announce(self, port: _Port, ttl_s: int, label: str = "") -> None:
         addresses = self._advertised(port.interface)
         if addresses:
             packet = announcement(
-                self._config.service, self._name, addresses, port.interface.ip, ttl_s
+                self._config.service, self._name, addresses, port.interface.ip, ttl_s, label
             )
             await self._send(port, packet)
 

@@ -50,7 +50,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         head = ["TRANSFER", "WHAT", "DONE", "OF", "RATE", "STATE", "NAME"]
         shown += table(head, [_transfer(each) for each in [*failed, *moving]])
     if found["blobs"]:
-        head = ["CID", "SIZE", "HERE", "PINNED", "NAME"]
+        head = ["CID", "SIZE", "HERE", "PINNED", "SHARED", "NAME"]
         shown += table(head, [_blob(each) for each in found["blobs"]])
     else:
         shown.append("no blobs; begin: fogp2p share FILE")
@@ -71,8 +71,8 @@ def _transfer(each: dict[str, Any]) -> list[str]:
 
 def _blob(each: dict[str, Any]) -> list[str]:
     here = "all" if each["whole"] else f"{each['present']} of {each['chunks']}"
-    pinned = "yes" if each["pinned"] else "-"
-    return [each["cid"], size(each["size_bytes"]), here, pinned, each["name"] or "-"]
+    pinned, shared = ("yes" if each[word] else "-" for word in ("pinned", "shared"))
+    return [each["cid"], size(each["size_bytes"]), here, pinned, shared, each["name"] or "-"]
 
 
 @command.command("pin")

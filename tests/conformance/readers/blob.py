@@ -22,6 +22,8 @@ def content(case):
     cid = PREFIX + hashlib.sha256(manifest).digest()
     text = "b" + base64.b32encode(cid).decode().rstrip("=").lower()
     assert (manifest.hex(), cid.hex(), text) == (case["manifest"], case["cid"], case["text"])
+    label = base64.b32encode(hashlib.sha256(cid).digest()[:20]).decode().lower()
+    assert label == case["label"]
 
 
 def sealed(case):
