@@ -57,6 +57,11 @@ class Paths:
         return self.state / "registry"
 
     @property
+    def gossip_numbers(self) -> Path:
+        """Below which number all of our own messages may be."""
+        return self.state / "gossip-numbers"
+
+    @property
     def known_peers(self) -> Path:
         """Addresses of peers met before."""
         return self.state / "known-peers"

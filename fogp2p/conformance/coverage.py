@@ -39,6 +39,7 @@ NOT_ON_THE_WIRE: Final[Mapping[str, str]] = {
     "ECH-011": "binds the sender, and the peer under test is the receiver",
     "GOS-005": "when a signature is checked is inside the peer",
     "GOS-006": "no blame is a score, which is not told to anybody",
+    "GOS-007": "an old copy shows after two minutes, and a check takes seconds",
     "GOS-010": "a backoff's cap shows after an hour; what is stored shows nowhere",
     "GOS-012": "a broken promise changes a score, which is not told to anybody",
     "GOS-014": "whom the peer does not dial cannot be seen",

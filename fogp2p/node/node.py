@@ -66,7 +66,7 @@ async def open_node(
     not open or was given up later.
     """
     async with open_services((), environment, groups=GROUPS) as supervisor:
-        parts = Parts(supervisor, identity, config, environment)
+        parts = Parts(supervisor, identity, config, environment, paths)
         node = Node(parts, config, key_encrypted, paths)
         supervisor.on_change = node.service_changed
         base = parts.services(host, node.watcher, discoveries)

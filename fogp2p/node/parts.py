@@ -15,6 +15,7 @@ from fogp2p.environment import Environment, within
 from fogp2p.host import Discovery, Handler, Host
 from fogp2p.identity import Identity
 from fogp2p.ids import ProtocolId, Version
+from fogp2p.paths import Paths
 from fogp2p.protocols import echo, ping
 from fogp2p.protocols.gossip import Gossip, open_gossip
 from fogp2p.protocols.versioning import Catalogue, Offer, Release, Versioning, open_versioning
@@ -62,12 +63,18 @@ class Parts:
     """What the services of one node share. It outlives each of them."""
 
     def __init__(
-        self, supervisor: Supervisor, identity: Identity, config: Config, environment: Environment
+        self,
+        supervisor: Supervisor,
+        identity: Identity,
+        config: Config,
+        environment: Environment,
+        paths: Paths | None,
     ) -> None:
         self.supervisor = supervisor
         self.identity = identity
         self.config = config
         self.environment = environment
+        self._paths = paths
         self.ways = Ways(supervisor, DISCOVERY)
         self.echo_versions = _echo_versions(config)
         self.counters = echo.Counters()
@@ -163,7 +170,12 @@ class Parts:
     @asynccontextmanager
     async def _gossip(self) -> AsyncIterator[Gossip]:
         async with (
-            open_gossip(self.host(), self.identity, self.environment) as gossip,
+            open_gossip(
+                self.host(),
+                self.identity,
+                self.environment,
+                numbers=self._paths.gossip_numbers if self._paths is not None else None,
+            ) as gossip,
             self.topics.on(gossip),
         ):
             yield gossip

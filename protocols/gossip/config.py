@@ -48,6 +48,14 @@ MAX_RETRANSMISSIONS: Final = 3
 # Ids remembered against duplicates, for so long: 2,000 a second.
 SEEN_TTL_S: Final = 120.0
 MAX_SEEN: Final = 240_000
+# The number of a message.
+SEQNO_BYTES: Final = 8
+# Authors whose highest forgotten number is remembered (about 250 bytes each), and for how long
+# after it was raised: somebody whose clock was set back is heard again after an hour.
+MAX_FLOORS: Final = 10_000
+FLOOR_TTL_S: Final = 3_600.0
+# A number is a time when it is within a year of now, in nanoseconds: one in 300 random ones is.
+TIME_RANGE_S: Final = 366 * 86_400.0
 # Windows of the message cache: kept, and told of by IHAVE; and all of it in bytes.
 CACHE_WINDOWS: Final = 5
 GOSSIP_WINDOWS: Final = 3

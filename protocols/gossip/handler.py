@@ -7,6 +7,7 @@ import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from functools import partial
+from pathlib import Path
 
 import trio
 
@@ -47,6 +48,7 @@ from .config import (
 )
 from .machine import Router
 from .messages import Envelope, Rpc, is_forged, is_verifiable
+from .numbers import first_number
 from .outbox import Outbox
 from .stats import GossipStats
 from .subscriber import Subscriber
@@ -63,11 +65,17 @@ async def open_gossip(
     identity: Identity,
     environment: Environment,
     config: GossipConfig | None = None,
+    *,
+    numbers: Path | None = None,
 ) -> AsyncIterator[Gossip]:
-    """Spread messages by gossipsub 1.2 while the context lasts."""
+    """Spread messages by gossipsub 1.2 while the context lasts.
+
+    `numbers`: the file that makes our numbers rise over restarts whatever the clock does.
+    """
+    number = await first_number(numbers, environment)
     async with open_tasks() as nursery:
         settings = config if config is not None else GossipConfig()
-        gossip = Gossip(host, identity, environment, settings, nursery)
+        gossip = Gossip(host, identity, environment, settings, nursery, number)
         for protocol in PROTOCOLS:
             host.set_handler(protocol, gossip.serve)
         await nursery.start(gossip.watch)
@@ -90,8 +98,10 @@ class Gossip(PubSub):
         environment: Environment,
         config: GossipConfig,
         nursery: trio.Nursery,
+        number: int,
     ) -> None:
-        self.router = Router(host.peer_id, config, environment.random)
+        wall_s = environment.clock.wall() - trio.current_time()
+        self.router = Router(host.peer_id, config, environment.random, wall_s)
         self._host = host
         self._identity = identity
         self._config = config
@@ -104,8 +114,7 @@ class Gossip(PubSub):
         self._met = trio.lowlevel.ParkingLot()
         self._clock = environment.clock
         self._spent: dict[str, float] = {}  # by validators since the last heartbeat
-        # Numbers rise over restarts, too: others remember what they have seen.
-        self._number = int(environment.clock.wall() * 1_000_000_000)
+        self._number = number
 
     # --- publishing and subscribing --------------------------------------------------------------
 

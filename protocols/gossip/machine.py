@@ -85,11 +85,14 @@ class _Peer:
 class Router:
     """One side of every conversation."""
 
-    def __init__(self, own: PeerId, config: GossipConfig, source: Chance) -> None:
+    def __init__(
+        self, own: PeerId, config: GossipConfig, source: Chance, wall_s: float = 0.0
+    ) -> None:
+        """`wall_s`: what has to be added to `now` to get seconds since 1970."""
         self.scores = Scores()
         self.rates = Rates(config)
         self.tally = Tally()
-        self.seen = Seen()
+        self.seen = Seen(wall_s)
         self.cache = MessageCache()
         self.mesh: dict[str, set[PeerId]] = {}
         self.outgoing: list[tuple[PeerId, Rpc]] = []

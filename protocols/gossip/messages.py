@@ -18,6 +18,7 @@ from .config import (
     MAX_MESSAGES_PER_RPC,
     MAX_SUBSCRIPTIONS_PER_RPC,
     MAX_TOPIC_BYTES,
+    SEQNO_BYTES,
 )
 
 __all__ = ["Envelope", "Have", "Prune", "Rpc", "Subscription", "is_forged", "is_verifiable"]
@@ -56,7 +57,6 @@ _TYPES: Final = protobuf.define(
 )
 _CODE: Final = "gossip-message"
 _SIGNED: Final = b"libp2p-pubsub:"
-_SEQNO_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Envelope:
     @property
     def id(self) -> bytes:
         """Which message this is: the author's binary id and the number."""
-        return self.author.raw + self.number.to_bytes(_SEQNO_BYTES)
+        return self.author.raw + self.number.to_bytes(SEQNO_BYTES)
 
     def preimage(self) -> bytes:
         """What the author signs. The specification defines it by encoding the message again."""
@@ -83,7 +83,7 @@ class Envelope:
     def _message(self) -> Any:
         message = _TYPES["Message"](
             data=self.data,
-            seqno=self.number.to_bytes(_SEQNO_BYTES),
+            seqno=self.number.to_bytes(SEQNO_BYTES),
             topic=self.topic.encode(),
         )
         setattr(message, "from", self.author.raw)
@@ -235,7 +235,7 @@ def _envelope(message: Any) -> Envelope | None:
     if not message.signature or not author:
         raise _refused("a message without a signature or an author")
     if (
-        len(message.seqno) != _SEQNO_BYTES
+        len(message.seqno) != SEQNO_BYTES
         or len(message.data) > MAX_DATA_BYTES
         or not 1 <= len(message.topic) <= MAX_TOPIC_BYTES
         or message.ByteSize() != _plain_size(message)

@@ -234,6 +234,35 @@ def test_a_flood_of_forgeries_costs_one_check_and_hides_nothing() -> None:
     run_simulation(6, scenario)
 
 
+@pytest.mark.spec("GOS-007")
+@pytest.mark.attack(139)
+def test_a_copy_kept_for_minutes_is_heard_by_nobody_a_second_time() -> None:
+    """Signed by its author and true: only its number tells that it is old."""
+
+    async def scenario(trace: Trace) -> None:
+        async with AsyncExitStack() as stack:
+            network = MemoryNetwork(seed=8)
+            crowd = await gather(stack, network, 6, 4)
+            (victim, gossip), (author, honest) = crowd.members[0], crowd.members[1]
+            _, _, stream = await infiltrate(stack, network, victim)
+            await honest.publish(T, b"yes")
+            await trio.sleep(2)
+            (kept,) = gossip.router.cache._messages.values()
+            assert kept.author == author.peer_id
+            for pause in (1, 150, 1_000, 3_000):
+                before = gossip.stats().duplicates
+                await trio.sleep(pause)
+                await stream.write_all(encode_frame(Rpc(publish=(kept,)).to_bytes()))
+                await trio.sleep(2)  # `listen` fails when something comes twice
+                assert gossip.stats().duplicates > before
+                await honest.publish(T, b"after %d" % pause)
+                await trio.sleep(2)
+                assert b"after %d" % pause in crowd.heard[0]
+            assert all(b"yes" in heard for heard in crowd.heard)
+
+    run_simulation(8, scenario)
+
+
 @pytest.mark.attack(27)
 def test_twenty_sybils_round_one_host_do_not_silence_it() -> None:
     """They dial it, graft, relay nothing, and keep on grafting."""

@@ -39,6 +39,7 @@ FIND_WITHIN_S: Final = 15.0
 # Peers that look for role holders at each attempt to show that everything works again.
 PROBES: Final = 10
 STATE: Final = Path("/registry/sequence")
+NUMBERS: Final = Path("/gossip/numbers")
 # Buckets of the paper's size: the default of 20 would connect everybody to everybody.
 KAD: Final = KadConfig(k=8, alpha=3)
 
@@ -97,7 +98,7 @@ class Churn(Scenario):
         facts = OwnFacts(host.addresses, roles)
         async with (
             open_kad(host, environment, KAD) as kad,
-            open_gossip(host, node.identity, environment) as gossip,
+            open_gossip(host, node.identity, environment, numbers=NUMBERS) as gossip,
             open_registry(
                 host, node.identity, [kad], environment, STATE, lambda: facts
             ) as registry,
