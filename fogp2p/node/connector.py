@@ -1,4 +1,8 @@
-"""Connects to peers that were seen, until there are as many as wanted."""
+"""Connects to peers that were seen, until there are as many as wanted.
+
+Whoever dials us does not decide whom we talk to: some of our peers are always of our own choice,
+however many others came (reference: Heilman et al., Eclipse Attacks, USENIX Security 2015).
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,11 @@ import trio
 from fogp2p.environment import within
 from fogp2p.errors import FogError
 from fogp2p.events import Gap
-from fogp2p.host import Discovery, Host, Sighting
+from fogp2p.host import Direction, Discovery, Host, Sighting
 from fogp2p.ids import PeerId
 
 from .candidates import Candidates
-from .settings import CONNECT_TIMEOUT_S, MAX_DIALS
+from .settings import CONNECT_TIMEOUT_S, MAX_DIALS, OWN_CHOICES
 
 __all__ = ["Connector"]
 
@@ -77,9 +81,17 @@ class Connector:
     def _busy(self, host: Host) -> set[PeerId]:
         return self._dialling | set(host.peers())
 
+    def _wanted(self, host: Host, busy: set[PeerId]) -> int:
+        """How many more peers to dial."""
+        outbound = {
+            each.peer for each in host.connections() if each.direction is Direction.OUTBOUND
+        }
+        own = len(outbound | self._dialling)
+        return max(self._target - len(busy), min(self._target, OWN_CHOICES) - own)
+
     def _dial_due(self, host: Host, nursery: trio.Nursery) -> None:
         busy = self._busy(host)
-        most = min(self._target - len(busy), MAX_DIALS - len(self._dialling))
+        most = min(self._wanted(host, busy), MAX_DIALS - len(self._dialling))
         due = self.candidates.due(trio.current_time(), busy=busy, most=most)
         for peer, addresses in due:
             host.add_addresses(peer, addresses)
@@ -88,7 +100,7 @@ class Connector:
 
     def _next_deadline(self, host: Host) -> float:
         busy = self._busy(host)
-        if len(busy) >= self._target:
+        if self._wanted(host, busy) <= 0:
             return float("inf")
         return self.candidates.next_deadline(trio.current_time(), busy=busy)
 

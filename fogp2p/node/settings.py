@@ -6,6 +6,8 @@ from typing import Final
 MAX_CANDIDATES: Final = 512
 # Dials under way at once: each may hold a socket for 15 s.
 MAX_DIALS: Final = 8
+# Peers that we dialled ourselves, whoever dialled us: a majority of the mesh's degree of 6.
+OWN_CHOICES: Final = 4
 # After a failure a peer is tried again after 1 s, 2 s, ... 300 s, each with up to half on top, so
 # that two peers that fail together do not try together.
 RETRY_FIRST_S: Final = 1.0

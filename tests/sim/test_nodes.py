@@ -10,8 +10,10 @@ import trio
 
 from fogp2p.config import Config, NetworkConfig, ProtocolsConfig
 from fogp2p.environment import within
+from fogp2p.host import Direction
 from fogp2p.identity import ephemeral
 from fogp2p.node import Node, open_node
+from fogp2p.node.settings import OWN_CHOICES
 from fogp2p.testing import Trace, run_simulation, sim_environment
 from fogp2p.transports.memory import MemoryNetwork
 from fogp2p.transports.peerbook import Bootstrap
@@ -99,3 +101,36 @@ def test_a_lonely_node_says_why() -> None:
     (first, not_agreed), _ = run_simulation(1, scenario)
     assert "bootstrap: no peers are configured" in first
     assert not_agreed  # a host without our handshake is connected, and nothing is agreed
+
+
+@pytest.mark.attack(27)
+def test_who_dials_us_first_does_not_keep_us_from_peers_of_our_own_choice() -> None:
+    """Twenty Sybils for one honest peer, all there before the victim has looked for anybody."""
+
+    async def scenario(trace: Trace) -> None:
+        async with AsyncExitStack() as stack:
+            network, keys = MemoryNetwork(seed=1), ephemeral(random.Random(1))
+            honest = [await _open(stack, network, seed) for seed in range(2, 8)]
+            known = [node.addresses[0] for node in network.hosts()]
+            victim = await stack.enter_async_context(network.open_host(keys))
+            for seed in range(100, 120):
+                sybil = ephemeral(random.Random(seed))
+                host = await stack.enter_async_context(network.open_host(sybil))
+                await host.connect(victim.peer_id, victim.addresses, deadline=within(5))
+            await stack.enter_async_context(
+                open_node(
+                    victim,
+                    keys,
+                    Config(network=NetworkConfig(target_peers=8)),
+                    sim_environment(1, "victim"),
+                    discoveries=[Bootstrap(known)],
+                )
+            )
+            await trio.sleep(30)
+            chosen = {
+                each.peer for each in victim.connections() if each.direction is Direction.OUTBOUND
+            }
+            assert chosen <= {node.peer_id for node in honest}
+            assert len(chosen) == OWN_CHOICES
+
+    run_simulation(1, scenario)
