@@ -189,6 +189,27 @@ def test_one_way_cuts_stop_one_direction() -> None:
     _two(action)
 
 
+def test_a_connection_that_one_side_gave_up_ends_when_the_other_talks_on_it() -> None:
+    """What TCP does with a reset: found by crowds of which one waited for ever."""
+
+    async def action(network: MemoryNetwork, near: Host, far: Host) -> None:
+        network.cut(near.peer_id, far.peer_id)
+        await trio.sleep(20)
+        network.heal()
+        assert far.connection_to(near.peer_id) is None, "it gave up"
+        assert near.connection_to(far.peer_id) is not None, "and could not say so"
+        stream = await near.open_stream(far.peer_id, [ECHO], deadline=within(5))
+        with pytest.raises(StreamReset):
+            await stream.read_some()
+        await trio.sleep(1)
+        assert near.connection_to(far.peer_id) is None
+        stream = await near.open_stream(far.peer_id, [ECHO], deadline=within(5))
+        await stream.write_all(b"x")
+        assert await stream.read_some() == b"x"
+
+    _two(action)
+
+
 def test_a_killed_host_is_noticed_at_once() -> None:
     async def action(network: MemoryNetwork, near: Host, far: Host) -> None:
         stream = await near.open_stream(far.peer_id, [ECHO], deadline=within(5))

@@ -303,6 +303,7 @@ class MemoryHost(Host):
         chosen = next((p for p in protocols if p in self._handlers), None)
         if connection is None:
             stream.reset()
+            await self._renounce(stream.remote_peer)
         elif len(connection.inbound) >= INBOUND_STREAMS_PER_PEER:
             stream.fail(
                 LimitExceeded("too many inbound streams"),
@@ -319,6 +320,14 @@ class MemoryHost(Host):
             finally:
                 connection.inbound.discard(stream)
         answered.set()
+
+    async def _renounce(self, peer: PeerId) -> None:
+        """Tell who talks on a connection that we gave up: as TCP's reset."""
+        await self._travel(self._network.path(self._peer, peer))
+        target = self._network.host_of(peer)
+        other = target._connections.get(self._peer) if target is not None else None
+        if target is not None and other is not None and peer not in self._connections:
+            target._close(other, "the peer gave the connection up")
 
     async def _handle(self, stream: MemoryStream, protocol: ProtocolId) -> None:
         if self._gate is not None:
