@@ -65,7 +65,7 @@ class _Trusting(noise.NoiseHandshake):
         with contextlib.suppress(RemoteProtocolError):
             super()._check(payload)
         if self.remote_peer is None:
-            message = noise.noise_pb2.NoiseHandshakePayload.FromString(payload)
+            message = noise.NoiseHandshakePayload.FromString(payload)
             self.remote_peer = noise.PeerId.from_key_protobuf(message.identity_key or bytes(36))
 
 

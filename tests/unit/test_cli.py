@@ -73,6 +73,19 @@ def test_what_people_type_often_imports_nothing_heavy(words: list[str], tmp_path
     assert found & set(HEAVY) - allowed == set()
 
 
+def test_starting_a_peer_in_the_background_costs_one_peer(tmp_path: Path) -> None:
+    """The command that waits for it is none, and neither runs libp2p's swarm or QUIC."""
+    found = _imported_by(["up", "--help"], tmp_path)
+    assert "fogp2p.cli.commands.up" in found
+    assert found & {"fogp2p.node", "fogp2p.api", "fogp2p.cli.foreground", "libp2p"} == set()
+    program = "import fogp2p.cli.foreground, sys; print(*sys.modules)"
+    line = [sys.executable, "-c", program]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    found = set(done.stdout.split())
+    assert "fogp2p.transports.libp2p.host" in found
+    assert found & {"libp2p", "aioquic", "httpx", "requests", "dns"} == set()
+
+
 @pytest.mark.parametrize(
     ("words", "options", "rest"),
     [

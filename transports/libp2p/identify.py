@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Final
 
 from google.protobuf.message import DecodeError
-from libp2p.identity.identify.pb import identify_pb2
 
 from fogp2p.addresses import Multiaddr, Scope, believable, parse_address, without_peer
 from fogp2p.errors import LocalProtocolError, RemoteProtocolError
@@ -17,6 +16,8 @@ from fogp2p.framing import FrameDecoder, ReadsSome, encode_frame, read_frame
 from fogp2p.host import PeerIdentified
 from fogp2p.ids import PeerId, ProtocolId, protocol_id
 from fogp2p.limits import KIB
+
+from .generated import Identify
 
 __all__ = [
     "IDENTIFY",
@@ -50,7 +51,7 @@ def encode(
     observed: Multiaddr | None,
 ) -> bytes:
     """What we say of ourselves; `observed` is where we see the asker."""
-    message = identify_pb2.Identify(
+    message = Identify(
         protocol_version=_PROTOCOL_VERSION,
         agent_version=agent,
         public_key=peer.key_protobuf or b"",
@@ -85,7 +86,7 @@ def decode(peer: PeerId, data: bytes, source: Scope) -> PeerIdentified:
     if len(data) > MAX_BYTES:
         raise RemoteProtocolError("identify message too long", code="identify")
     try:
-        message = identify_pb2.Identify.FromString(data)
+        message = Identify.FromString(data)
     except DecodeError as exc:
         raise RemoteProtocolError("not an identify message", code="identify") from exc
     agent = "".join(c if c.isprintable() else "\ufffd" for c in _text(message.agent_version))

@@ -12,7 +12,6 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from google.protobuf.message import DecodeError
-from libp2p.security.noise.pb import noise_pb2
 from noise.connection import Keypair, NoiseConnection
 from noise.exceptions import NoiseHandshakeError, NoiseInvalidMessage, NoiseValueError
 
@@ -20,6 +19,7 @@ from fogp2p.errors import RemoteProtocolError
 from fogp2p.identity import Identity, verify
 from fogp2p.ids import PeerId
 
+from .generated import NoiseHandshakePayload
 from .wire_config import NOISE_MAX_CIPHERTEXT, NOISE_MAX_HANDSHAKE, NOISE_MAX_PLAINTEXT
 
 __all__ = ["Channel", "NoiseHandshake"]
@@ -122,7 +122,7 @@ class NoiseHandshake:
 
     def _proof(self) -> bytes:
         signature = self._identity.sign(_SIGNED_PREFIX + self._identity.noise_public)
-        message = noise_pb2.NoiseHandshakePayload(
+        message = NoiseHandshakePayload(
             identity_key=self._identity.peer_id.key_protobuf or b"", identity_sig=signature
         )
         return bytes(message.SerializeToString())
@@ -130,7 +130,7 @@ class NoiseHandshake:
     def _check(self, payload: bytes) -> None:
         """The peer's key signed the static key of this very handshake."""
         try:
-            message = noise_pb2.NoiseHandshakePayload.FromString(payload)
+            message = NoiseHandshakePayload.FromString(payload)
         except DecodeError as exc:
             raise _violation("identity", "no identity in the handshake") from exc
         peer = PeerId.from_key_protobuf(message.identity_key)
