@@ -11,6 +11,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export PYTHON VENV
+# Images for containers often set it. A test run starts hundreds of processes, and each would compile
+# all modules again.
+export PYTHONDONTWRITEBYTECODE :=
 
 # Test processes: one more than two cores have, for many tests wait for processes of their own. PYTEST_ARGS
 # passes anything else to pytest.
