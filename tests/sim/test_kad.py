@@ -24,6 +24,8 @@ from fogp2p.transports.memory import MemoryNetwork
 from fogp2p.transports.memory.host import MemoryHost
 
 NOWHERE = parse_address("/ip4/6.6.6.6/tcp/1")
+# Everybody has looked around twice: when the first peers came, and LOOK_S later.
+SETTLED_S = 40
 Pair = tuple[MemoryHost, Kad]
 
 
@@ -46,7 +48,7 @@ async def grow(
         for other, _ in source.sample(pairs, min(links, len(pairs))):
             await host.connect(other.peer_id, other.addresses, deadline=within(10))
         pairs.append((host, kad))
-    await trio.sleep(100)
+    await trio.sleep(SETTLED_S)
     return pairs
 
 
@@ -102,7 +104,7 @@ def test_half_of_the_peers_vanish_and_the_others_still_find() -> None:
                     )
                     for other, _ in source.sample(stay, 4):
                         await host.connect(other.peer_id, other.addresses, deadline=within(10))
-                await trio.sleep(100)
+                await trio.sleep(SETTLED_S)
                 assert statistics.median(len(kad.table) for _, kad in stay) > 30
             found = 0
             for _ in range(30):
