@@ -126,6 +126,12 @@ async def tools() -> AsyncIterator[type[Tools]]:
         _SOCKETS.pop().socket.close()
 
 
+def pytest_collection_finish() -> None:
+    """Garbage is looked for among what tests make, not among all tests and modules each time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _what_the_stock_library_leaves(request: pytest.FixtureRequest) -> Iterator[None]:
     """It does not close all its sockets: find them now, where their warnings are ignored."""
