@@ -100,6 +100,7 @@ def friend(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     settings = (*SETTINGS, f"--set=discovery.bootstrap={address}")
     assert _run(path, "up", "-d", *settings).returncode == 0
     assert _run(path, "wait", "--for", "peers=1", "--timeout", "30").returncode == 0
+    assert _run(path, "invite").returncode == 0  # so that there is one for others to find
     yield json.loads(_run(path, "--json", "id").stdout)["peer_id"]
     _run(path, "down")
 
@@ -233,6 +234,8 @@ def test_an_answer_fits_its_schema(
     # What the doctor finds is the machine's business; what it says of it is frozen.
     code = {"ok": 0, "warn": 8, "fail": 1}[found["verdict"]] if line.startswith("doctor") else 0
     assert answer.returncode == code, answer.stderr
+    if line == "join":
+        assert [each["peer_id"] for each in found["offers"]] == [friend]
     if line.startswith("peers"):
         assert friend in [each["peer_id"] for each in found["peers"]]
     # The same without --json: something for people, and no JSON.

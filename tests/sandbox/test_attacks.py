@@ -271,10 +271,13 @@ from pathlib import Path
 import trio
 from fogp2p.environment import real_environment
 from fogp2p.sandbox import SandboxConfig, open_sandbox
+trio._core._thread_cache.IDLE_TIMEOUT = 0.2  # instead of ten seconds
 async def main():
     async with open_sandbox(SandboxConfig(Path(sys.argv[1]), workers=1), real_environment()) as box:
         pid = box._idle[0].pid
-        await trio.sleep(11)  # trio ends idle threads after ten seconds
+        assert threading.active_count() > 1
+        while threading.active_count() > 1:  # trio ends idle threads
+            await trio.sleep(0.05)
         print(pid, flush=True)
         await trio.sleep_forever()
 trio.run(main)
