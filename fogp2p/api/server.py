@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -111,7 +112,10 @@ def _bind_socket(path: Path) -> socket.socket:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.parent.chmod(0o700)
         path.unlink(missing_ok=True)
-        # Nobody can connect between bind and chmod: the directory lets only its owner in.
+        # Nobody can connect between bind and chmod: the directory lets only its owner in. But a
+        # client that waits for us to come back may look, and refuse what is not ours alone.
+        if sys.platform == "linux":  # where the file gets the rights of the socket
+            os.fchmod(listener.fileno(), 0o600)
         listener.bind(str(path))
         path.chmod(0o600)
         os.set_inheritable(listener.fileno(), False)

@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import socket
+import stat
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -168,6 +169,28 @@ async def test_the_client_follows_events_across_a_restart(
                 await some[3].wait()
     assert [each["data"].get("n") for each in got[:3]] == [0, 1, 2]
     assert got[3]["type"] == "gap"
+
+
+async def test_the_socket_is_its_owners_alone_from_its_first_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that waits for the API to come back looks at any moment."""
+    path = tmp_path / "api.sock"
+    seen: list[int] = []
+    honest = Path.chmod
+
+    def look(self: Path, mode: int) -> None:
+        if self == path:
+            seen.append(stat.S_IMODE(path.stat().st_mode))
+        honest(self, mode)
+
+    monkeypatch.setattr(Path, "chmod", look)
+    before = os.umask(0)
+    try:
+        async with _serving(tmp_path):
+            assert seen == [0o600]
+    finally:
+        os.umask(before)
 
 
 async def test_the_client_asks_by_socket_and_by_token(tmp_path: Path) -> None:
