@@ -115,7 +115,11 @@ class Page:
 
     async def attach(self, width: int, height: int, scheme: str, *, fast: bool) -> None:
         """Begin with a tab of that size."""
-        context = (await self.call("Target.createBrowserContext"))["browserContextId"]
+        # It is gone, with its tabs, when the connection of this test ends: a page whose peer has
+        # gone would go on looking for it.
+        context = (await self.call("Target.createBrowserContext", disposeOnDetach=True))[
+            "browserContextId"
+        ]
         target = await self.call("Target.createTarget", url="about:blank", browserContextId=context)
         session = await self.call(
             "Target.attachToTarget", targetId=target["targetId"], flatten=True
