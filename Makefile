@@ -15,8 +15,9 @@ export PYTHON VENV
 # all modules again.
 export PYTHONDONTWRITEBYTECODE :=
 
-# Test processes: one more than two cores have, for many tests wait for processes of their own. PYTEST_ARGS
-# passes anything else to pytest.
+# Test processes: one more than two cores have, for many tests wait for processes of their own. Each
+# begins with its share of the tests in their order, so that peers which a file shares are mostly started
+# once, and then takes from the others. PYTEST_ARGS passes anything else to pytest.
 WORKERS ?= 3
 PYTEST_ARGS ?=
 
@@ -45,7 +46,7 @@ demo: $(VENV)/.fogp2p-run  ## five peers on this machine find each other, talk, 
 	@$(BIN)/fogp2p demo $(DEMO_ARGS)
 
 test: $(VENV)/.fogp2p-dev  ## run all tests
-	$(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 KILLS ?= 300
 crash: $(VENV)/.fogp2p-dev  ## KILLS=300: kill -9 a writing store so often, and every kill point once
