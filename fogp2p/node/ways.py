@@ -78,7 +78,9 @@ class Ways(Discovery):
 
         async def announce(discovery: Discovery) -> None:
             nonlocal held
-            held += await discovery.provide(key, deadline=deadline)
+            # In two steps: the first operand of += would be read before the others have counted.
+            found = await discovery.provide(key, deadline=deadline)
+            held += found
 
         async with open_tasks() as nursery:
             for discovery in self.up():

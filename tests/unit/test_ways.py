@@ -47,7 +47,9 @@ class Way(Discovery):
         return (self._address,)
 
     async def provide(self, key: bytes, *, deadline: float) -> int:
-        await trio.lowlevel.checkpoint()
+        # This way ends after the other one, whose count has to stay.
+        for _ in range(5 if self._source == "mdns" else 1):
+            await trio.lowlevel.checkpoint()
         self.keys.append(key)
         return 3 if self._source == "dht" else 0
 
