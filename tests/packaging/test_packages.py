@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -15,11 +16,31 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.packaging
 
 
+# What a build has no use for, in any folder.
+_NOT_SOURCE = shutil.ignore_patterns(
+    ".git",
+    ".venv*",
+    ".*_cache",
+    ".hypothesis",
+    "__pycache__",
+    "*.egg-info",
+    "build",
+    "dist",
+    "node_modules",
+    "bin",
+)
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the sdist and the wheel made from it."""
-    out = tmp_path_factory.mktemp("dist")
-    line = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    """A directory with the sdist and the wheel made from it.
+
+    They are made from a copy: a build writes beside its sources, where another test process may be
+    building too.
+    """
+    copy, out = tmp_path_factory.mktemp("source") / "fogp2p", tmp_path_factory.mktemp("dist")
+    shutil.copytree(ROOT, copy, ignore=_NOT_SOURCE)
+    line = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(copy)]
     subprocess.run(line, check=True, capture_output=True, timeout=240)
     return out
 
