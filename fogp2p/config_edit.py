@@ -14,6 +14,7 @@ from tomlkit.items import Table
 from . import limits
 from .config import Loaded, load_config
 from .errors import ConfigError
+from .killpoints import killpoint
 
 __all__ = ["Edited", "edit_config"]
 
@@ -65,6 +66,7 @@ def edit_config(
     if before is not None:
         previous = file.with_name(f"{file.name}.bak")
         disk.replace(previous, before)
+        killpoint("config.previous.kept")
     disk.replace(file, after)
     return Edited(loaded, previous)
 
