@@ -164,7 +164,7 @@ class Download:
                 for peer in self._new(wanted, found):
                     try:
                         return await self._manifest_from(peer)
-                    except (RemoteProtocolError, TransportError) as exc:
+                    except (RemoteProtocolError, TransportError, LimitExceeded) as exc:
                         self.failures[peer] = str(exc)
                 if turn:
                     await _until_somebody_comes(events)
@@ -212,7 +212,7 @@ class Download:
                 peer, [PROTOCOL_ID], deadline=deadline
             ) as stream:
                 await self._drain(peer, Source(stream))
-        except (RemoteProtocolError, TransportError) as exc:
+        except (RemoteProtocolError, TransportError, LimitExceeded) as exc:
             _LOG.info("source_lost peer=%s reason=%s", peer.short, exc)
             self.failures[peer] = str(exc)
         finally:

@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -239,6 +240,37 @@ def test_a_source_that_stops_answering_is_left_and_the_rest_goes_on() -> None:
                 cid, sources=[quick.host.peer_id, frozen.peer_id], deadline=within(120)
             )
             assert trio.current_time() - begin < 5
+
+    _simulate(scenario)
+
+
+@pytest.mark.attack(140)
+@pytest.mark.parametrize("sulk", [Unreachable("takes no streams"), LimitExceeded("too many")])
+def test_a_peer_that_takes_no_streams_ends_no_fetch_from_others(
+    sulk: FogError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A yamux go-away, or a limit of our own: about one source, and not about the file."""
+
+    async def scenario(network: MemoryNetwork) -> None:
+        async with (
+            _peer(network, 1) as quick,
+            network.open_host(ephemeral(random.Random(9))) as sulking,
+            _peer(network, 2) as getter,
+        ):
+            cid = await quick.blobs.store.add_bytes(CONTENT)
+            for host in (sulking, quick.host):
+                await getter.host.connect(host.peer_id, host.addresses, deadline=within(5))
+            open_stream = getter.host.open_stream
+
+            async def refused(peer: PeerId, *args: Any, **kwargs: Any) -> Stream:
+                if peer == sulking.peer_id:
+                    raise sulk
+                return await open_stream(peer, *args, **kwargs)
+
+            monkeypatch.setattr(getter.host, "open_stream", refused)
+            first = [sulking.peer_id, quick.host.peer_id]
+            got = await getter.blobs.fetch(cid, sources=first, deadline=within(60))
+            assert got == {quick.host.peer_id: 6}
 
     _simulate(scenario)
 

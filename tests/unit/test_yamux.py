@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fogp2p.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
+from fogp2p.errors import LocalProtocolError, RemoteProtocolError, Unreachable
 from fogp2p.transports.libp2p import yamux
 from fogp2p.transports.libp2p.wire_config import BURST_S, INITIAL_WINDOW, MAX_WINDOW
 from fogp2p.transports.libp2p.yamux import (
@@ -64,7 +64,7 @@ def test_the_end_of_a_session_and_its_pings() -> None:
     assert _pass(server, client) == [Ponged(7)]
     server.go_away(0)
     assert _pass(server, client) == [GoneAway(0)]
-    with pytest.raises(LimitExceeded):
+    with pytest.raises(Unreachable):
         client.open()
 
 

@@ -232,7 +232,7 @@ class Session:
     async def open_stream(self) -> MuxedStream:
         """Open a stream, waiting while 256 of ours are open. The caller sets the deadline.
 
-        Raises StreamReset when the connection is gone, LimitExceeded when it takes no more.
+        Raises StreamReset when the connection is gone, Unreachable when it takes no more.
         """
         while self._yamux.outbound_streams >= OUTBOUND_STREAMS_PER_PEER:
             self._check_alive()

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from fogp2p.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
+from fogp2p.errors import LocalProtocolError, RemoteProtocolError, Unreachable
 from fogp2p.limits import INBOUND_STREAMS_PER_PEER
 
 from .wire_config import (
@@ -205,10 +205,10 @@ class Yamux:
     def open(self) -> int:
         """Open a stream and return its id.
 
-        Raises LimitExceeded when the peer takes no more, or the ids of this session are used up.
+        Raises Unreachable when the peer takes no more, or the ids of this session are used up.
         """
         if self._gone_away or self._next_id > _MAX_ID - 1:
-            raise LimitExceeded("this connection takes no new streams")
+            raise Unreachable("the peer takes no new streams on this connection")
         identifier, self._next_id = self._next_id, self._next_id + 2
         self._streams[identifier] = _Stream(inbound=False)
         self._frame(_WINDOW, _SYN, identifier, 0)
