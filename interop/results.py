@@ -43,7 +43,7 @@ _NOT_COVERED: Final = """\
 * TCP with Noise and yamux only: our host offers no QUIC, WebSocket, WebTransport, WebRTC, TLS,
   mplex.
 * The Kad-DHT with js and go (ours has its own protocol id; only the stock Python library is asked).
-* Relay, hole punching, AutoNAT and peer exchange. (Gossipsub 1.2 is: tests/interop/test_gossip_v12.py.)
+* Relay, hole punching, AutoNAT and peer exchange. (Gossipsub 1.2 is.)
 * Two machines, loss and latency: everything ran on one machine, over loopback or a virtual LAN.
 * The `/fog/` protocols: nobody else speaks them yet. `fogp2p conformance` checks whoever does.
 """
