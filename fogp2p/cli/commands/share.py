@@ -34,5 +34,5 @@ def command(output: Output, file: Path, seal: bool) -> None:
     output.say(f"others type:  fogp2p get '{link}'")
     if not shared["announced"]:
         output.say(
-            "no peer keeps the announcement: those connected to this peer find it all the same"
+            "no peer keeps the announcement: those connected to this peer, and on its LAN, find it"
         )
