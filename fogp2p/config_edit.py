@@ -14,7 +14,6 @@ from tomlkit.items import Table
 from . import limits
 from .config import Loaded, load_config
 from .errors import ConfigError
-from .killpoints import killpoint
 
 __all__ = ["Edited", "edit_config"]
 
@@ -66,7 +65,6 @@ def edit_config(
     if before is not None:
         previous = file.with_name(f"{file.name}.bak")
         disk.replace(previous, before)
-        killpoint("config.previous.kept")
     disk.replace(file, after)
     return Edited(loaded, previous)
 

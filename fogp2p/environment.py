@@ -24,7 +24,6 @@ from typing import Final, Protocol, TypeVar, TypeVarTuple
 import trio
 
 from .errors import DeadlineExceeded, FogError, TransportError
-from .killpoints import killpoint
 
 __all__ = [
     "Clock",
@@ -296,18 +295,13 @@ class _SystemDisk:
             temporary.unlink(missing_ok=True)  # left by a crash of a process with our pid
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
-                killpoint("file.created")
                 file.write(data)
-                file.flush()
-                killpoint("file.written")
                 if durable:
+                    file.flush()
                     os.fsync(file.fileno())
-                    killpoint("file.flushed")
             temporary.rename(path)
-            killpoint("file.renamed")
             if durable:
                 sync_directory(path.parent)
-                killpoint("file.synced")
         except OSError as exc:
             raise disk_error("write", path, exc) from exc
 

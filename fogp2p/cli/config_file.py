@@ -9,7 +9,6 @@ from fogp2p.config import Setting, load_config
 from fogp2p.config_edit import Edited, edit_config
 from fogp2p.environment import Disk
 from fogp2p.errors import ConfigError
-from fogp2p.killpoints import killpoint
 from fogp2p.limits import MIB
 
 __all__ = ["MAX_FILE_BYTES", "replace_text", "rollback", "set_value", "unset"]
@@ -62,7 +61,6 @@ def replace_text(path: Path, disk: Disk, data: bytes) -> Edited:
     if before is not None:
         previous = path.with_name(f"{path.name}.bak")
         disk.replace(previous, before)
-        killpoint("config.previous.kept")
     disk.replace(path, data)
     return Edited(loaded, previous)
 

@@ -14,7 +14,6 @@ from fogp2p.errors import FogError, LimitExceeded, LocalProtocolError, RemotePro
 from fogp2p.events import EventHub, Gap
 from fogp2p.identity import Identity
 from fogp2p.ids import PeerId
-from fogp2p.killpoints import killpoint
 
 from .config import MAX_LEVEL, MAX_MEMBERS
 from .entries import (
@@ -186,9 +185,7 @@ class Group:
         """Remember durably that `consumer` has dealt with everything up to `number`."""
         async with self._lock:
             self._check_open()
-            killpoint("log.mark.before")
             await self._storage.commit(self.id, (), {consumer: number})
-            killpoint("log.mark.after")
 
     async def marked(self, consumer: str) -> int:
         """What `mark` stored; 0 for nothing."""
@@ -298,7 +295,6 @@ class Group:
         sent_ms = max(0, int(self._environment.clock.wall() * 1_000))
         draft = self.replica.draft(self._key, kind, body, epoch=epoch, sent_ms=sent_ms, also=also)
         entry = seal_entry(draft, self._identity.sign)
-        killpoint("log.entry.signed")
         await self._settle(self.replica.ingest(entry))
         return entry
 
@@ -354,14 +350,12 @@ class Group:
         placed = [event for event in events if isinstance(event, Placed)]
         stored = [Stored(each.number, each.entry.id, each.entry.data) for each in placed]
         if stored:
-            killpoint("log.entry.placed")
             try:
                 with trio.CancelScope(shield=True):  # half a commit would be a gap in the numbers
                     await self._storage.commit(self.id, stored)
             except FogError as exc:
                 self._failure = exc
                 raise
-            killpoint("log.entry.stored")
             self._committed = stored[-1].number
             for each in placed:
                 self._learn(each.entry)
@@ -370,7 +364,6 @@ class Group:
             if not isinstance(event, Placed):
                 self._hub.publish(event)
         if stored:
-            killpoint("log.entry.shown")
             self._changed(self)
 
     def _learn(self, entry: Entry) -> None:
