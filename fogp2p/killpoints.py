@@ -14,6 +14,23 @@ from typing import Final
 __all__ = ["KILLPOINTS", "arm", "killpoint"]
 
 KILLPOINTS: Final[Mapping[str, str]] = {
+    "disk.replace.made": "the new content has a file under a passing name, empty",
+    "disk.replace.written": "it is whole there",
+    "disk.replace.renamed": "it has its final name, which a power cut may still undo",
+    "disk.replace.done": "it is durable, nobody knows",
+    "lock.opened": "the lock's file is there, nobody holds it",
+    "lock.held": "it is ours, and names who held it before",
+    "lock.emptied": "it names nobody",
+    "lock.named": "it names us",
+    "keystore.save.before": "new keys are made, the file has the old ones or is not there",
+    "keystore.save.after": "they are in the file, nobody knows",
+    "registry.reserve.before": "the numbers reserved are used up, no new one is given",
+    "registry.reserve.after": "more are reserved in the file, none of them is given",
+    "registry.taken": "a number is given, its descriptor not made",
+    "registry.aside.kept": "a damaged file has a copy beside it",
+    "registry.aside.removed": "there is only the copy, nobody knows",
+    "known.aside.kept": "a damaged file has a copy beside it",
+    "known.aside.removed": "there is only the copy, nobody knows",
     "store.open.locked": "the lock is held, no file is open",
     "store.open.connected": "the file is open, nothing is read",
     "store.open.checked": "an old file passed its checks",

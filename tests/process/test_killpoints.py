@@ -1,0 +1,126 @@
+"""kill -9 between two steps of every small file; and that no kill point is left untested."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fogp2p.environment import real_environment
+from fogp2p.identity import Keystore
+from fogp2p.killpoints import KILLPOINTS
+from fogp2p.process import hold
+from fogp2p.transports.peerbook import open_known_peers
+
+pytestmark = pytest.mark.process
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _of(prefix: str) -> list[str]:
+    return [name for name in KILLPOINTS if name.startswith(prefix)]
+
+
+# --- the names -----------------------------------------------------------------------------------
+
+
+def test_every_kill_point_is_passed_somewhere_and_tested() -> None:
+    called: set[str] = set()
+    for folder in ("fogp2p", "protocols", "transports"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for call in re.findall(r"\bkillpoint\(([^)]*)\)", path.read_text("utf-8")):
+                called.update(re.findall(r'"([a-z.]+)"', call))
+    assert called == set(KILLPOINTS)
+    tested: set[str] = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        if "KILLPOINTS" in path.read_text("utf-8"):
+            tested.update(_parameters(path))
+    assert set(KILLPOINTS) - tested == set()
+
+
+def _parameters(path: Path) -> Iterator[str]:
+    """Every text among the parameters of a file's tests."""
+    spec = importlib.util.spec_from_file_location(f"looked_at_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for found in vars(module).values():
+        for mark in getattr(found, "pytestmark", ()) if callable(found) else ():
+            if mark.name == "parametrize":
+                for value in mark.args[1]:
+                    yield from (each for each in _flat(value) if isinstance(each, str))
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, (tuple, list)):
+        for each in value:
+            yield from _flat(each)
+    else:
+        yield value
+
+
+# --- files, lock and keys ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", _of("disk."))
+def test_a_file_is_old_or_new(tmp_path: Path, killer: Any, kill_child: Any, name: str) -> None:
+    disk, path = real_environment().disk, tmp_path / "file"
+    disk.replace(path, kill_child.OLD)
+    assert killer.kill("file", tmp_path, name) == []
+    is_new = name in ("disk.replace.renamed", "disk.replace.done")
+    expected = kill_child.NEW if is_new else kill_child.OLD
+    assert disk.read(path, max_bytes=10**6) == expected
+    disk.replace(path, kill_child.NEW)
+    assert disk.read(path, max_bytes=10**6) == kill_child.NEW
+    # And where there was none, none or a whole one.
+    disk.remove(path)
+    killer.kill("file", tmp_path, name)
+    assert disk.read(path, max_bytes=10**6) == (kill_child.NEW if is_new else None)
+
+
+@pytest.mark.parametrize("name", _of("lock."))
+def test_a_lock_is_free_again(tmp_path: Path, killer: Any, name: str) -> None:
+    path = tmp_path / "lock"
+    with hold(path):
+        pass
+    assert killer.kill("lock", tmp_path, name) == []
+    with hold(path):
+        assert path.read_text() == f"{os.getpid()}\n"
+
+
+@pytest.mark.spec("IDN-003")
+@pytest.mark.parametrize("change", ["create", "rotate"])
+@pytest.mark.parametrize("name", _of("keystore."))
+def test_keys_are_old_or_new(tmp_path: Path, killer: Any, name: str, change: str) -> None:
+    said = killer.kill("keys", tmp_path, name, int(change == "rotate"))
+    store = Keystore(tmp_path / "identity", real_environment())
+    is_saved = name == "keystore.save.after"
+    if change == "create":
+        # Nobody knew the keys that are gone: others take their place.
+        assert said == [] and store.exists() == is_saved
+        assert (store.load() if is_saved else store.create()).epochs == ()
+    else:
+        assert said == [("made", str(store.load().peer_id))]
+        assert [keys.number for keys in store.load().epochs] == ([1, 2] if is_saved else [])
+
+
+# --- what is set aside ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", _of("known."))
+async def test_a_damaged_peerbook_is_kept_whatever_happens(
+    tmp_path: Path, killer: Any, name: str
+) -> None:
+    path = tmp_path / "known-peers"
+    path.write_bytes(b"what was it")
+    assert killer.kill("peerbook", tmp_path, name) == []
+    async with open_known_peers(path, real_environment()) as book:
+        assert len(book) == 0
+        assert ("set aside" in book.problem()) == (name == "known.aside.kept")
+    assert (tmp_path / "known-peers.damaged").read_bytes() == b"what was it"
+    assert not path.exists()
