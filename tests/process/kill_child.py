@@ -17,6 +17,8 @@ from pathlib import Path
 
 import trio
 
+from fogp2p.cli.config_file import rollback, set_value
+from fogp2p.cli.main import cli
 from fogp2p.environment import real_environment
 from fogp2p.identity import Keystore
 from fogp2p.killpoints import arm
@@ -26,6 +28,7 @@ from fogp2p.protocols.registry.sequence import OwnSequence
 from fogp2p.transports.peerbook import open_known_peers
 
 OLD, NEW = b"old " * 20_000, b"new " * 20_000
+EDITOR = "sed -i s/info/debug/"
 
 
 def say(word: str, what: object = "-") -> None:
@@ -68,12 +71,28 @@ def open_peerbook(directory: Path) -> None:
     trio.run(main)
 
 
+def change_settings(directory: Path) -> None:
+    disk = real_environment().disk
+    set_value(directory / "config.toml", disk, "log.level", "debug")
+    say("set")
+    rollback(directory / "config.toml", disk)
+    say("back")
+
+
+def edit_settings(directory: Path) -> None:
+    os.environ["EDITOR"] = EDITOR
+    cli.main(["--home", str(directory), "config", "edit"], standalone_mode=False)
+    say("edited")
+
+
 WORKS: dict[str, Callable[[Path], None]] = {
     "file": replace_file,
     "lock": take_lock,
     "keys": make_and_change_keys,
     "numbers": take_numbers,
     "peerbook": open_peerbook,
+    "settings": change_settings,
+    "editor": edit_settings,
 }
 
 

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from fogp2p.cli.config_file import rollback, set_value
+from fogp2p.cli.main import cli
 from fogp2p.environment import real_environment
 from fogp2p.identity import Keystore
 from fogp2p.killpoints import KILLPOINTS
@@ -107,6 +110,68 @@ def test_keys_are_old_or_new(tmp_path: Path, killer: Any, name: str, change: str
     else:
         assert said == [("made", str(store.load().peer_id))]
         assert [keys.number for keys in store.load().epochs] == ([1, 2] if is_saved else [])
+
+
+@pytest.mark.parametrize("change", ["set", "rollback"])
+@pytest.mark.parametrize("name", _of("config."))
+def test_a_changed_setting_can_always_be_taken_back(
+    tmp_path: Path, killer: Any, name: str, change: str
+) -> None:
+    disk, path = real_environment().disk, tmp_path / "config.toml"
+    texts = [
+        b"# mine\n",
+        b'# mine\n\n[log]\nlevel = "error"\n',
+        b'# mine\n\n[log]\nlevel = "debug"\n',
+    ]
+    disk.replace(path, texts[0])
+    set_value(path, disk, "log.level", "error")
+    is_rollback = change == "rollback"
+    said = killer.kill("settings", tmp_path, name, int(is_rollback))
+    assert said == ([("set", "-")] if is_rollback else [])
+    is_done = name != "config.kept"
+    # Whether the change was made or not, what was there before it is there still.
+    if is_rollback:
+        now, before = (texts[1], texts[2]) if is_done else (texts[2], texts[1])
+    else:
+        now, before = (texts[2], texts[1]) if is_done else (texts[1], texts[0])
+    assert path.read_bytes() == now
+    rollback(path, disk)
+    assert path.read_bytes() == before
+    rollback(path, disk)
+    assert path.read_bytes() == now
+    assert sorted(disk.names(tmp_path)) == ["config.toml", "config.toml.bak", "said"]
+
+
+def test_finishing_a_change_is_finished_after_a_crash_too(tmp_path: Path, killer: Any) -> None:
+    disk, path = real_environment().disk, tmp_path / "config.toml"
+    disk.replace(path, b"# mine\n")
+    assert killer.kill("settings", tmp_path, "config.replaced") == []
+    assert killer.kill("settings", tmp_path, "config.turned") == []
+    rollback(path, disk)
+    assert path.read_bytes() == b"# mine\n"
+    assert sorted(disk.names(tmp_path)) == ["config.toml", "config.toml.bak", "said"]
+
+
+@pytest.mark.parametrize("name", _of("draft."))
+def test_an_edit_is_done_once_and_an_old_draft_is_not_silently_taken(
+    tmp_path: Path, killer: Any, kill_child: Any, name: str
+) -> None:
+    disk, path, draft = (
+        real_environment().disk,
+        tmp_path / "config.toml",
+        tmp_path / "config.toml.draft",
+    )
+    before, after = b'[log]\nlevel = "info"\n', b'[log]\nlevel = "debug"\n'
+    disk.replace(path, before)
+    assert killer.kill("editor", tmp_path, name) == []
+    is_placed = name == "draft.placed"
+    assert path.read_bytes() == draft.read_bytes() == (after if is_placed else before)
+    set_value(path, disk, "network.target_peers", "3")
+    words = ["--home", str(tmp_path), "config", "edit"]
+    done = CliRunner().invoke(cli, words, env={"EDITOR": kill_child.EDITOR, "VISUAL": ""})
+    assert done.exit_code == 0 and path.read_bytes() == after
+    assert f"{draft} of an edit that did not end" in done.stderr
+    assert sorted(disk.names(tmp_path)) == ["config.toml", "config.toml.bak", "said"]
 
 
 # --- what is set aside ---------------------------------------------------------------------------
