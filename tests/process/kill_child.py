@@ -10,25 +10,32 @@ What a child acknowledged is in DIR/said, one line each: a word, and what it is 
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import trio
 
 from fogp2p.cli.config_file import rollback, set_value
 from fogp2p.cli.main import cli
-from fogp2p.environment import real_environment
-from fogp2p.identity import Keystore
+from fogp2p.environment import real_environment, within
+from fogp2p.identity import Keystore, ephemeral
 from fogp2p.killpoints import arm
 from fogp2p.process import hold
+from fogp2p.protocols.invite import Code, Invites, Words, WrongWords, open_invites
 from fogp2p.protocols.registry.config import RESERVED
 from fogp2p.protocols.registry.sequence import OwnSequence
+from fogp2p.testing import run_simulation, sim_environment
+from fogp2p.transports.memory import LinkSettings, MemoryNetwork
 from fogp2p.transports.peerbook import open_known_peers
 
 OLD, NEW = b"old " * 20_000, b"new " * 20_000
 EDITOR = "sed -i s/info/debug/"
+KEYS = [ephemeral(random.Random(number)) for number in range(2)]
 
 
 def say(word: str, what: object = "-") -> None:
@@ -85,6 +92,60 @@ def edit_settings(directory: Path) -> None:
     say("edited")
 
 
+# --- invites: two peers in one process, on files of their own ------------------------------------
+
+
+@asynccontextmanager
+async def open_pair(directory: Path) -> AsyncIterator[tuple[Invites, Invites]]:
+    """An inviter and a joiner that are connected, under a virtual clock."""
+    network = MemoryNetwork(seed=1, default=LinkSettings(latency_s=0.01))
+    async with AsyncExitStack() as stack:
+        hosts, sides = [], []
+        for keys, name in zip(KEYS, ("ada", "ben"), strict=True):
+            host = await stack.enter_async_context(network.open_host(keys))
+            environment = sim_environment(1, name)
+            environment = replace(environment, disk=real_environment().disk)
+            opening = open_invites(host, [], environment, directory / name, name=name)
+            sides.append(await stack.enter_async_context(opening))
+            hosts.append(host)
+        await hosts[1].connect(hosts[0].peer_id, hosts[0].addresses, deadline=within(10))
+        yield sides[0], sides[1]
+
+
+def other_words(code: Code) -> str:
+    """The same number with words that are not the invite's."""
+    assert isinstance(code, Words)
+    words = ("abandon", "zoo") if code.words != ("abandon", "zoo") else ("zoo", "abandon")
+    return str(Words(code.nameplate, words))
+
+
+async def pair(directory: Path) -> None:
+    """Passes every kill point of an invite, those of a book that is damaged aside."""
+    async with open_pair(directory) as (ada, ben):
+        invite = await ada.invite()
+        assert invite.code is not None
+        say("invite", invite.code)
+        try:
+            await ben.join(other_words(invite.code), deadline=within(30))
+        except WrongWords:
+            say("wrong")
+        await ben.join(str(invite.code), deadline=within(30))
+        say("joined")
+        await trio.sleep(1)  # the joiner's last word
+        other = await ada.invite(name="other")
+        await ada.cancel(other.record.id)
+        say("cancelled", other.record.id)
+        await ada.invite(ttl_s=10, name="short")
+        await trio.sleep(11)
+        say("expired")
+        await ben.forget(KEYS[0].peer_id)
+        say("forgotten")
+
+
+def pair_up(directory: Path) -> None:
+    run_simulation(1, lambda trace: pair(directory))
+
+
 WORKS: dict[str, Callable[[Path], None]] = {
     "file": replace_file,
     "lock": take_lock,
@@ -92,6 +153,7 @@ WORKS: dict[str, Callable[[Path], None]] = {
     "numbers": take_numbers,
     "peerbook": open_peerbook,
     "settings": change_settings,
+    "pair": pair_up,
     "editor": edit_settings,
 }
 
