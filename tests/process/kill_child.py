@@ -27,15 +27,18 @@ from fogp2p.identity import Keystore, ephemeral
 from fogp2p.killpoints import arm
 from fogp2p.process import hold
 from fogp2p.protocols.invite import Code, Invites, Words, WrongWords, open_invites
+from fogp2p.protocols.log import Group, Logs, open_logs
+from fogp2p.protocols.log.durable import LOG_PART, StoreStorage
 from fogp2p.protocols.registry.config import RESERVED
 from fogp2p.protocols.registry.sequence import OwnSequence
+from fogp2p.store import open_store
 from fogp2p.testing import run_simulation, sim_environment
 from fogp2p.transports.memory import LinkSettings, MemoryNetwork
 from fogp2p.transports.peerbook import open_known_peers
 
 OLD, NEW = b"old " * 20_000, b"new " * 20_000
 EDITOR = "sed -i s/info/debug/"
-KEYS = [ephemeral(random.Random(number)) for number in range(2)]
+KEYS = [ephemeral(random.Random(number)) for number in range(3)]
 
 
 def say(word: str, what: object = "-") -> None:
@@ -101,7 +104,7 @@ async def open_pair(directory: Path) -> AsyncIterator[tuple[Invites, Invites]]:
     network = MemoryNetwork(seed=1, default=LinkSettings(latency_s=0.01))
     async with AsyncExitStack() as stack:
         hosts, sides = [], []
-        for keys, name in zip(KEYS, ("ada", "ben"), strict=True):
+        for keys, name in zip(KEYS, ("ada", "ben"), strict=False):
             host = await stack.enter_async_context(network.open_host(keys))
             environment = sim_environment(1, name)
             environment = replace(environment, disk=real_environment().disk)
@@ -146,6 +149,66 @@ def pair_up(directory: Path) -> None:
     run_simulation(1, lambda trace: pair(directory))
 
 
+# --- a group: two peers in one process, each with a store of its own -----------------------------
+
+
+@asynccontextmanager
+async def open_circle(directory: Path) -> AsyncIterator[tuple[Logs, Logs]]:
+    """Two peers with group logs that are connected, under a virtual clock."""
+    network = MemoryNetwork(seed=1, default=LinkSettings(latency_s=0.01))
+    async with AsyncExitStack() as stack:
+        hosts, sides = [], []
+        for keys, name in zip(KEYS, ("ada", "ben"), strict=False):
+            host = await stack.enter_async_context(network.open_host(keys))
+            environment = sim_environment(1, name)
+            opening = open_store(directory / f"{name}.db", environment, parts=[LOG_PART])
+            store = await stack.enter_async_context(opening)
+            assert store.status().state == "ok", store.status()
+            logs = open_logs(host, keys, StoreStorage(store), environment)
+            sides.append(await stack.enter_async_context(logs))
+            hosts.append(host)
+        await hosts[1].connect(hosts[0].peer_id, hosts[0].addresses, deadline=within(10))
+        yield sides[0], sides[1]
+
+
+async def level(*groups: Group) -> None:
+    """Wait until all have the same entries."""
+    with trio.fail_after(300):
+        while len({group.replica.fingerprint for group in groups}) > 1:  # noqa: ASYNC110
+            await trio.sleep(0.1)
+
+
+async def converse(directory: Path) -> None:
+    """Passes every kill point of a group."""
+    async with open_circle(directory) as (adas, bens):
+        mine = await adas.create("boat trip")
+        say("group", mine.id.hex())
+        await mine.append(b"one")
+        say("wrote", "one")
+        await mine.admit(KEYS[1].peer_id)
+        await mine.admit(KEYS[2].peer_id)  # who never comes
+        say("admitted")
+        his = await bens.open(mine.id)
+        say("opened")
+        await level(mine, his)
+        say("level")
+        await his.append(b"two")
+        say("wrote", "two")
+        await level(mine, his)
+        await mine.mark("screen", mine.last)
+        say("marked", mine.last)
+        await mine.remove(KEYS[1].peer_id)
+        say("removed")
+        await mine.append(b"three")
+        say("wrote", "three")
+        await level(mine, his)
+        say("level")
+
+
+def talk(directory: Path) -> None:
+    run_simulation(1, lambda trace: converse(directory))
+
+
 WORKS: dict[str, Callable[[Path], None]] = {
     "file": replace_file,
     "lock": take_lock,
@@ -154,6 +217,7 @@ WORKS: dict[str, Callable[[Path], None]] = {
     "peerbook": open_peerbook,
     "settings": change_settings,
     "pair": pair_up,
+    "talk": talk,
     "editor": edit_settings,
 }
 
