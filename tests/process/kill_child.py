@@ -9,6 +9,8 @@ What a child acknowledged is in DIR/said, one line each: a word, and what it is 
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import os
 import random
 import signal
@@ -17,6 +19,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -37,6 +40,8 @@ from fogp2p.transports.memory import LinkSettings, MemoryNetwork
 from fogp2p.transports.peerbook import open_known_peers
 
 OLD, NEW = b"old " * 20_000, b"new " * 20_000
+# WebAssembly with nothing in it.
+MODULE = b"\0asm\1\0\0\0"
 EDITOR = "sed -i s/info/debug/"
 KEYS = [ephemeral(random.Random(number)) for number in range(3)]
 
@@ -93,6 +98,74 @@ def edit_settings(directory: Path) -> None:
     os.environ["EDITOR"] = EDITOR
     cli.main(["--home", str(directory), "config", "edit"], standalone_mode=False)
     say("edited")
+
+
+# --- what is slow to import ----------------------------------------------------------------------
+
+
+def serve_api(directory: Path) -> None:
+    async def main() -> None:
+        async with open_api(directory):
+            say("serving")
+
+    trio.run(main)
+
+
+@asynccontextmanager
+async def open_api(directory: Path) -> AsyncIterator[Any]:
+    """The API of a stand-in on its socket and on loopback; yields its context."""
+    from fogp2p.api import Context, serve_context
+    from fogp2p.config import Config, Loaded
+    from fogp2p.testing.api import StandInNode
+
+    node = StandInNode(real_environment())
+    config = replace(Config(), api=replace(Config().api, tcp="127.0.0.1:0"))
+    context = Context(node, Loaded(config, dict.fromkeys(dict(config.items()), "default")))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve_context, context, directory / "api.sock")
+        yield context
+        node.stop()
+
+
+class Shelf:
+    """In the place of a peer's client: it has one blob."""
+
+    def download(self, path: str, take: Callable[[bytes], None]) -> int:
+        take(NEW)
+        return len(NEW)
+
+
+def fetch_file(directory: Path) -> None:
+    from fogp2p.cli.commands.get import _write
+    from fogp2p.protocols.blob import make_manifest
+
+    cid = make_manifest(len(NEW), [hashlib.sha256(NEW).digest()])[0]
+    shelf: Any = Shelf()
+    _write(shelf, cid, {"size_bytes": len(NEW)}, None, directory / "fetched", force=False)
+    say("fetched")
+
+
+def compile_code(directory: Path) -> None:
+    from fogp2p.sandbox.cache import Cache
+
+    async def main() -> None:
+        cache = Cache(directory / "cache")
+        cache.prepare()
+        say("compiled", await cache.compiled(MODULE, "module"))
+
+    trio.run(main)
+
+
+def build_runner(directory: Path) -> None:
+    from fogp2p.sandbox.runner import build
+
+    def stand_in(folder: Path) -> Path:
+        """Two builds differ, as the real ones do, which take 12 s."""
+        (folder / "runner.wasm").write_bytes(os.urandom(32))
+        return folder / "runner.wasm"
+
+    build._componentize = stand_in
+    say("built", build.build_runner(directory / "cache"))
 
 
 # --- invites: two peers in one process, on files of their own ------------------------------------
@@ -216,9 +289,21 @@ WORKS: dict[str, Callable[[Path], None]] = {
     "numbers": take_numbers,
     "peerbook": open_peerbook,
     "settings": change_settings,
+    "api": serve_api,
+    "fetch": fetch_file,
+    "compile": compile_code,
+    "runner": build_runner,
     "pair": pair_up,
     "talk": talk,
     "editor": edit_settings,
+}
+
+# What a work imports, and its children need not import again.
+SLOW = {
+    "api": "fogp2p.testing.api",
+    "fetch": "fogp2p.cli.commands.get",
+    "compile": "fogp2p.sandbox.cache",
+    "runner": "fogp2p.sandbox.runner",
 }
 
 
@@ -233,6 +318,8 @@ def main() -> None:
     """Fork before anything runs, so that a child costs no start of Python."""
     for line in sys.stdin:
         work, directory, name, skip = line.split()
+        if work in SLOW:
+            importlib.import_module(SLOW[work])
         pid = os.fork()
         if pid == 0:
             run(work, Path(directory), name, skip)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from click.testing import CliRunner
 
 from fogp2p.cli.config_file import rollback, set_value
@@ -189,3 +191,70 @@ async def test_a_damaged_peerbook_is_kept_whatever_happens(
         assert ("set aside" in book.problem()) == (name == "known.aside.kept")
     assert (tmp_path / "known-peers.damaged").read_bytes() == b"what was it"
     assert not path.exists()
+
+
+# --- the API, what `get` writes, the sandbox's caches --------------------------------------------
+
+
+@pytest.mark.parametrize("name", _of("api."))
+async def test_the_api_serves_again(
+    tmp_path: Path, killer: Any, kill_child: Any, name: str
+) -> None:
+    token = tmp_path / "api.token"
+    token.write_text("of a dead process\n")
+    assert killer.kill("api", tmp_path, name) == []
+    old = token.read_text().strip() if token.exists() else ""
+    assert (old == "") == (name == "api.token.removed")
+    assert (old == "of a dead process") == (name == "api.bound")
+    async with kill_child.open_api(tmp_path) as context:
+        new = token.read_text().strip()
+        assert context.tokens.scope_of(new, context.now()) is not None
+        assert context.tokens.scope_of(old, context.now()) is None
+        stream = await trio.open_unix_socket(tmp_path / "api.sock")
+        async with stream:
+            await stream.send_all(b"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200 ")
+    assert real_environment().disk.names(tmp_path) == ("said",)
+
+
+@pytest.mark.parametrize("name", _of("get."))
+def test_a_fetched_file_is_whole_or_absent(
+    tmp_path: Path, killer: Any, kill_child: Any, name: str
+) -> None:
+    assert killer.kill("fetch", tmp_path, name) == []
+    target = tmp_path / "fetched"
+    assert target.exists() == (name == "get.named")
+    if not target.exists():
+        assert killer.kill("fetch", tmp_path, "get.named") == []
+    assert target.read_bytes() == kill_child.NEW
+
+
+@pytest.mark.parametrize("name", _of("sandbox."))
+def test_compiled_code_is_whole_or_absent(
+    tmp_path: Path, killer: Any, kill_child: Any, name: str
+) -> None:
+    assert killer.kill("compile", tmp_path, name) == []
+    cache = tmp_path / "cache"
+    assert len(list(cache.glob("*.cwasm"))) == int(name == "sandbox.kept")
+    (passing,) = [each for each in cache.iterdir() if each.is_dir()]
+    # What may still be another process's work stays; what is as old as this is nobody's.
+    kill_child.compile_code(tmp_path)
+    assert passing.is_dir()
+    os.utime(passing, (0, 0))
+    next(cache.glob("*.cwasm")).unlink()
+    kill_child.compile_code(tmp_path)
+    (compiled,) = cache.iterdir()
+    assert compiled.suffix == ".cwasm" and compiled.stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", _of("runner."))
+def test_a_runner_is_built_or_built_again(
+    tmp_path: Path, killer: Any, kill_child: Any, name: str
+) -> None:
+    assert killer.kill("runner", tmp_path, name) == []
+    (record,) = (tmp_path / "cache").glob("*.sha256")
+    runner = record.with_suffix(".wasm")
+    assert runner.exists() == (name == "runner.placed")
+    if not runner.exists():
+        assert killer.kill("runner", tmp_path, "runner.placed") == []
+    assert hashlib.sha256(runner.read_bytes()).hexdigest() == record.read_text().strip()
