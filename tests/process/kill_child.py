@@ -28,6 +28,7 @@ from fogp2p.cli.main import cli
 from fogp2p.environment import real_environment, within
 from fogp2p.identity import Keystore, ephemeral
 from fogp2p.killpoints import arm
+from fogp2p.paths import home_paths
 from fogp2p.process import hold
 from fogp2p.protocols.invite import Code, Invites, Words, WrongWords, open_invites
 from fogp2p.protocols.log import Group, Logs, open_logs
@@ -67,6 +68,12 @@ def make_and_change_keys(directory: Path) -> None:
     say("made", identity.peer_id)
     store.save(identity.rotated(1, environment.random), passphrase=None)
     say("rotated", 1)
+
+
+def begin_home(directory: Path) -> None:
+    paths = home_paths(directory)
+    Keystore(paths.keystore, real_environment()).create()
+    say("made")
 
 
 def take_numbers(directory: Path) -> None:
@@ -286,6 +293,7 @@ WORKS: dict[str, Callable[[Path], None]] = {
     "file": replace_file,
     "lock": take_lock,
     "keys": make_and_change_keys,
+    "home": begin_home,
     "numbers": take_numbers,
     "peerbook": open_peerbook,
     "settings": change_settings,

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 import trio
 from click.testing import CliRunner
 
+import fogp2p
 from fogp2p.cli.config_file import rollback, set_value
 from fogp2p.cli.main import cli
+from fogp2p.config import Config
 from fogp2p.environment import real_environment
 from fogp2p.identity import Keystore
 from fogp2p.killpoints import KILLPOINTS
@@ -174,6 +177,24 @@ def test_an_edit_is_done_once_and_an_old_draft_is_not_silently_taken(
     assert done.exit_code == 0 and path.read_bytes() == after
     assert f"{draft} of an edit that did not end" in done.stderr
     assert sorted(disk.names(tmp_path)) == ["config.toml", "config.toml.bak", "said"]
+
+
+async def test_what_a_killed_write_left_goes_with_the_next_start(
+    tmp_path: Path, killer: Any
+) -> None:
+    disk, data = real_environment().disk, tmp_path / "data"
+    for name in ("disk.replace.made", "disk.replace.written"):
+        assert killer.kill("home", tmp_path, name) == []
+    assert len(disk.names(data)) == 2
+    (data / ".mine.7.new").write_bytes(b"")
+    (data / ".identity.new").write_bytes(b"")
+    quiet = replace(Config().discovery, mdns=False, dht="off")
+    network = replace(Config().network, listen=("/ip4/127.0.0.1/tcp/0",))
+    async with fogp2p.open_peer(tmp_path, config=Config(network=network, discovery=quiet)):
+        pass
+    left = [name for name in disk.names(data) if name.endswith(".new")]
+    assert left == [".identity.new", ".mine.7.new"]  # nobody knows whose these are
+    Keystore(data / "identity", real_environment()).load()
 
 
 # --- what is set aside ---------------------------------------------------------------------------
