@@ -14,8 +14,9 @@ from tomlkit.items import Table
 from . import limits
 from .config import Loaded, load_config
 from .errors import ConfigError
+from .killpoints import killpoint
 
-__all__ = ["Edited", "edit_config"]
+__all__ = ["Edited", "edit_config", "finish_change", "previous_of", "replace_config"]
 
 _MAX_FILE_BYTES: Final = 1 * limits.MIB
 
@@ -24,6 +25,8 @@ class _Files(Protocol):
     def read(self, path: Path, *, max_bytes: int) -> bytes | None: ...
 
     def replace(self, path: Path, data: bytes, *, mode: int = 0o600) -> None: ...
+
+    def remove(self, path: Path) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ def edit_config(
     The new text is checked as a whole before the file is replaced in one step; what was there is
     kept as `<file>.bak`. Raises ConfigError, the file unchanged then, and DiskError.
     """
+    finish_change(file, disk)
     before = disk.read(file, max_bytes=_MAX_FILE_BYTES)
     try:
         document = tomlkit.parse((before or b"").decode("utf-8"))
@@ -61,12 +65,52 @@ def edit_config(
     loaded = load_config(file, disk=_With(file, after), environ=environ, flags=flags)
     if after == (before or b""):
         return Edited(loaded, None)
-    previous = None
-    if before is not None:
-        previous = file.with_name(f"{file.name}.bak")
-        disk.replace(previous, before)
+    return Edited(loaded, replace_config(file, before, after, disk))
+
+
+def previous_of(file: Path) -> Path:
+    """Where the content before the last change is kept."""
+    return file.with_name(f"{file.name}.bak")
+
+
+def replace_config(file: Path, before: bytes | None, after: bytes, disk: _Files) -> Path | None:
+    """Make `after` the file and keep `before`, what it says now; return where.
+
+    Nothing that could be rolled back to is lost by a crash: `finish_change` does the rest. Raises
+    DiskError.
+    """
+    if before is None:
+        disk.replace(file, after)
+        return None
+    # Not as the previous content at once: that one may be what `after` was read from.
+    disk.replace(_passing(file), before)
+    killpoint("config.kept")
     disk.replace(file, after)
-    return Edited(loaded, previous)
+    killpoint("config.replaced")
+    _turn(file, before, disk)
+    return previous_of(file)
+
+
+def finish_change(file: Path, disk: _Files) -> None:
+    """Do what a crash left to do of the last change. Raises DiskError."""
+    before = disk.read(_passing(file), max_bytes=_MAX_FILE_BYTES)
+    if before is None:
+        return
+    if disk.read(file, max_bytes=_MAX_FILE_BYTES) == before:
+        disk.remove(_passing(file))  # the file was not reached
+    else:
+        _turn(file, before, disk)
+
+
+def _turn(file: Path, before: bytes, disk: _Files) -> None:
+    disk.replace(previous_of(file), before)
+    killpoint("config.turned")
+    disk.remove(_passing(file))
+    killpoint("config.done")
+
+
+def _passing(file: Path) -> Path:
+    return file.with_name(f"{file.name}.before")
 
 
 class _With:

@@ -24,6 +24,7 @@ from typing import Final, Protocol, TypeVar, TypeVarTuple
 import trio
 
 from .errors import DeadlineExceeded, FogError, TransportError
+from .killpoints import killpoint
 
 __all__ = [
     "Clock",
@@ -295,13 +296,17 @@ class _SystemDisk:
             temporary.unlink(missing_ok=True)  # left by a crash of a process with our pid
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
+                killpoint("disk.replace.made")
                 file.write(data)
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
+            killpoint("disk.replace.written")
             temporary.rename(path)
+            killpoint("disk.replace.renamed")
             if durable:
                 sync_directory(path.parent)
+            killpoint("disk.replace.done")
         except OSError as exc:
             raise disk_error("write", path, exc) from exc
 

@@ -32,6 +32,7 @@ from .codec import Schema, decode, encode
 from .environment import Environment
 from .errors import KeystoreError, LocalProtocolError, RemoteProtocolError
 from .ids import PeerId
+from .killpoints import killpoint
 
 __all__ = [
     "EpochKeys",
@@ -281,7 +282,10 @@ class Keystore:
         if kdf is not None:
             box = secret.SecretBox(derive_key(passphrase or "", kdf))
             body = bytes(box.encrypt(plain, self._random.randbytes(secret.SecretBox.NONCE_SIZE)))
-        self._disk.replace(self.path, encode({1: 1, 2: kdf, 3: body}), mode=0o600)
+        data = encode({1: 1, 2: kdf, 3: body})
+        killpoint("keystore.save.before")
+        self._disk.replace(self.path, data, mode=0o600)
+        killpoint("keystore.save.after")
 
     def _check_rights(self) -> None:
         for path in (self.path.parent, self.path):

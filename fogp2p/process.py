@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .environment import DiskError
 from .errors import FogError
+from .killpoints import killpoint
 
 __all__ = ["LockedError", "command_line", "harden", "hold"]
 
@@ -45,6 +46,7 @@ def hold(path: Path) -> Iterator[None]:
             f"cannot open {path}: {exc.strerror or exc}", hint="is the directory yours?"
         ) from exc
     try:
+        killpoint("lock.opened")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
@@ -53,8 +55,11 @@ def hold(path: Path) -> Iterator[None]:
                 f"another fogp2p (pid {holder or 'unknown'}) runs on {path.parent}",
                 hint="stop it with `fogp2p down`, or choose another --home",
             ) from exc
+        killpoint("lock.held")
         os.ftruncate(handle, 0)
+        killpoint("lock.emptied")
         os.pwrite(handle, f"{os.getpid()}\n".encode("ascii"), 0)
+        killpoint("lock.named")
         yield
     finally:
         os.close(handle)

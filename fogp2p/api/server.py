@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from fogp2p.config import Loaded, parse_loopback
 from fogp2p.environment import DiskError
 from fogp2p.errors import ConfigError
+from fogp2p.killpoints import killpoint
 from fogp2p.paths import Paths
 from fogp2p.tasks import open_tasks
 
@@ -117,6 +118,7 @@ def _bind_socket(path: Path) -> socket.socket:
         if sys.platform == "linux":  # where the file gets the rights of the socket
             os.fchmod(listener.fileno(), 0o600)
         listener.bind(str(path))
+        killpoint("api.bound")
         path.chmod(0o600)
         os.set_inheritable(listener.fileno(), False)
         return listener
@@ -168,4 +170,6 @@ def _write_token(context: Context, path: Path) -> None:
     )
     disk = context.node.environment.disk
     disk.remove(path)
+    killpoint("api.token.removed")
     disk.replace(path, f"{text}\n".encode("ascii"), mode=0o600)
+    killpoint("api.token.written")

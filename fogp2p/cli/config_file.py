@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from fogp2p.config import Setting, load_config
-from fogp2p.config_edit import Edited, edit_config
+from fogp2p.config_edit import Edited, edit_config, finish_change, previous_of, replace_config
 from fogp2p.environment import Disk
 from fogp2p.errors import ConfigError
 from fogp2p.limits import MIB
@@ -41,7 +41,8 @@ def rollback(path: Path, disk: Disk) -> Edited:
 
     Raises ConfigError when there is none or it is wrong, and DiskError.
     """
-    backup = path.with_name(f"{path.name}.bak")
+    finish_change(path, disk)
+    backup = previous_of(path)
     before = disk.read(backup, max_bytes=MAX_FILE_BYTES)
     if before is None:
         raise ConfigError(
@@ -54,15 +55,11 @@ def rollback(path: Path, disk: Disk) -> Edited:
 def replace_text(path: Path, disk: Disk, data: bytes) -> Edited:
     """Make `data` the whole file, if it is good. Raises ConfigError and DiskError."""
     loaded = load_config(path, disk=_Draft(data), environ={})
+    finish_change(path, disk)
     before = disk.read(path, max_bytes=MAX_FILE_BYTES)
     if before == data:
         return Edited(loaded, None)
-    previous = None
-    if before is not None:
-        previous = path.with_name(f"{path.name}.bak")
-        disk.replace(previous, before)
-    disk.replace(path, data)
-    return Edited(loaded, previous)
+    return Edited(loaded, replace_config(path, before, data, disk))
 
 
 class _Draft:

@@ -22,6 +22,7 @@ from fogp2p.transports.libp2p import Libp2pConfig, open_host
 from fogp2p.transports.mdns import MdnsConfig, open_mdns
 from fogp2p.transports.peerbook import Bootstrap, open_known_peers
 
+from .leftovers import remove_leftovers
 from .node import Node, open_node
 from .parts import Way
 
@@ -58,6 +59,7 @@ async def open_peer(
         else:
             stack.enter_context(hold(paths.lock))
             check_restored(paths)
+            await environment.executor.in_thread(remove_leftovers, paths, environment.disk)
             identity = await environment.executor.in_thread(
                 _identity, paths, environment, passphrase
             )

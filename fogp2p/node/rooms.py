@@ -233,18 +233,17 @@ class Rooms:
             open_tasks() as nursery,
         ):
 
-            def follow(group: Group) -> None:
-                nursery.start_soon(self._follow_entries, group)
+            def follow(group: Group, last: int = 0) -> None:
+                nursery.start_soon(self._follow_entries, group, last)
                 nursery.start_soon(self._follow_group, group)
 
             for group in logs.groups:
-                follow(group)
+                follow(group, group.last)
             logs.on_opened = follow
             yield logs
             nursery.cancel_scope.cancel()
 
-    async def _follow_entries(self, group: Group) -> None:
-        last = group.last
+    async def _follow_entries(self, group: Group, last: int) -> None:
         while True:
             last = await group.grown(last)
             told = {"group": group.id.hex(), "name": group.replica.name, "last": last}

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import trio
+
+from fogp2p.killpoints import killpoint
 
 from .config import (
     CACHE_BYTES,
     COMPILE_CPU_S,
     COMPILE_MEMORY_BYTES,
     COMPILE_WALL_S,
+    PASSING,
+    PASSING_S,
     RUNNER_COMPILE_CPU_S,
     RUNNER_COMPILE_WALL_S,
     WASMTIME,
@@ -67,7 +73,7 @@ class Cache:
     async def _compile(self, module: bytes, kind: str, target: Path, *, trusted: bool) -> None:
         cpu = RUNNER_COMPILE_CPU_S if trusted else COMPILE_CPU_S
         wall = RUNNER_COMPILE_WALL_S if trusted else COMPILE_WALL_S
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+        with tempfile.TemporaryDirectory(prefix=PASSING, dir=self.folder) as folder:
             source, made = Path(folder) / "in.wasm", Path(folder) / "out.cwasm"
             source.write_bytes(module)
             line = [sys.executable, "-I", "-m", "fogp2p.sandbox.compiler", kind]
@@ -101,11 +107,18 @@ class Cache:
                     f"compiling it took more than is allowed (status {process.returncode})",
                 )
             made.chmod(0o600)
+            killpoint("sandbox.compiled")
             made.rename(target)
-        self._shrink()
+            killpoint("sandbox.kept")
+        self._shrink(target)
 
-    def _shrink(self) -> None:
-        """The least recently used go when the whole is too large."""
+    def _shrink(self, newest: Path) -> None:
+        """What killed processes left goes; the least recently used, when the whole is too large."""
+        now = newest.stat().st_mtime
+        for folder in self.folder.glob(f"{PASSING}*"):
+            with suppress(FileNotFoundError):  # its process was just done
+                if folder.stat().st_mtime < now - PASSING_S:
+                    shutil.rmtree(folder, ignore_errors=True)
         found = sorted(self.folder.glob("*.cwasm"), key=lambda path: -path.stat().st_mtime)
         total = 0
         for path in found:

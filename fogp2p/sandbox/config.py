@@ -39,6 +39,10 @@ RUNNER_COMPILE_CPU_S: Final = 240
 RUNNER_COMPILE_WALL_S: Final = 300.0
 MAX_ARTEFACT_BYTES: Final = 512 * MIB
 CACHE_BYTES: Final = 2 * 1024 * MIB
+# Folders in the cache in which something is built. One of an hour ago was left by a killed process:
+# nothing takes a tenth of that.
+PASSING: Final = "passing-"
+PASSING_S: Final = 3_600.0
 # How often the files of a running job are counted.
 WATCH_S: Final = 0.02
 # A worker is replaced after so many jobs, against slow leaks.

@@ -16,6 +16,7 @@ from fogp2p.errors import LimitExceeded
 from fogp2p.events import EventHub, Gap
 from fogp2p.host import Host, Stream
 from fogp2p.ids import PeerId
+from fogp2p.killpoints import killpoint
 
 from .book import InviteRecord, JoinRecord, Stage
 from .budget import Budget
@@ -195,22 +196,26 @@ class Server:
             machine.refuse(refused)
             return
         await store.save()
+        killpoint("invite.claimed")
         self._reporter.tell(record, Stage.ACCEPTED, peer)
         machine.accept(self._contact())
         event = await next_event(stream, machine, self._environment)
         assert isinstance(event, Shown), "what follows a proof"
         store.book.stored(record.id, believed(self._host, event.contact), store.dates.now_ms())
         await store.save()
+        killpoint("invite.stored")
         machine.stored()
         event = await next_event(stream, machine, self._environment)
         assert isinstance(event, Finished), "what follows a contact"
         store.book.verified(record.id)
         await store.save()
+        killpoint("invite.verified")
         self._reporter.tell(record, Stage.VERIFIED, peer)
 
     async def _guessed(self, machine: Inviter, record: InviteRecord, peer: PeerId) -> None:
         left = self._store.book.wrong_guess(record.id)
         await self._store.save()
+        killpoint("invite.guessed")
         after = self._store.book.invite(record.id)
         detail = f"wrong guess {after.wrong}"
         if record.kind is Kind.WORDS:

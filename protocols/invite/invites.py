@@ -25,6 +25,7 @@ from fogp2p.errors import (
 from fogp2p.events import Gap
 from fogp2p.host import Connected, Discovery, Host, Stream
 from fogp2p.ids import PeerId
+from fogp2p.killpoints import killpoint
 from fogp2p.tasks import open_tasks
 
 from .book import InviteRecord, JoinRecord, Known, Secret, Stage
@@ -179,6 +180,7 @@ class Invites:
         except DiskError:
             del self._store.book.invites[record.id]
             raise
+        killpoint("invite.made")
         self._wake()
         self._reporter.tell(record, Stage.INVITED)
         return self._seen_invite(record)
@@ -193,6 +195,7 @@ class Invites:
         record = book.joins.get(id) or book.invites.get(id)
         book.cancel(id)
         await self._store.save()
+        killpoint("invite.cancelled")
         if record is not None:
             self._reporter.tell(record, Stage.CANCELLED)
 
@@ -228,6 +231,7 @@ class Invites:
         except DiskError:
             self._store.book.joins.pop(id, None)  # a join that was there before stays
             raise
+        killpoint("join.kept")
         self._wake()
         self._reporter.tell(record, Stage.SEARCHING)
         return await self._attempt(record.id, deadline)
@@ -259,6 +263,7 @@ class Invites:
         """Drop a contact here; the other side keeps ours. Raises NoSuchInvite, DiskError."""
         self._store.book.forget(peer)
         await self._store.save()
+        killpoint("contact.forgotten")
 
     # --- seeing ----------------------------------------------------------------------------------
 
@@ -280,6 +285,7 @@ class Invites:
             if changed:
                 try:
                     await self._store.save()
+                    killpoint("invite.expired")
                 except DiskError as exc:
                     # Expired here in any case; after a restart the times say the same.
                     _LOG.warning("invites_not_saved reason=%s", exc)

@@ -21,6 +21,7 @@ from fogp2p.errors import (
 )
 from fogp2p.host import Discovery, Host, Stream
 from fogp2p.ids import PeerId
+from fogp2p.killpoints import killpoint
 from fogp2p.supervision import end_distrusted
 from fogp2p.tasks import open_tasks
 
@@ -90,6 +91,7 @@ class Joining:
     async def _drop(self, record: JoinRecord, reason: FogError) -> None:
         if self._store.book.joins.pop(record.id, None) is not None:
             await self._store.save()
+            killpoint("join.dropped")
         wrong = isinstance(reason, WrongWords)
         stage = Stage.WRONG_GUESS if wrong else Stage.REFUSED
         self._reporter.tell(record, stage, detail=str(reason))
@@ -202,6 +204,7 @@ class Joining:
                 hint="ask for a new code, or for a link",
             )
         await store.save()
+        killpoint("join.begun")
         await environment.executor.in_thread(machine.begin)
         event = await next_event(stream, machine, environment)
         if isinstance(event, Refused):
@@ -209,12 +212,14 @@ class Joining:
         assert isinstance(event, Shown), "what follows a proof"
         store.book.accepted(record.id, believed(self._host, event.contact))
         await store.save()
+        killpoint("join.accepted")
         self._reporter.tell(record, Stage.ACCEPTED, stream.remote_peer)
         machine.present(self._contact())
         event = await next_event(stream, machine, environment)
         assert isinstance(event, Kept), "what follows a contact"
         known = store.book.joined(record.id, store.dates.now_ms())
         await store.save()
+        killpoint("join.done")
         self._reporter.tell(record, Stage.VERIFIED, stream.remote_peer)
         # Whether the inviter hears of it or not, the contact is ours: it drops its secret later.
         machine.finish()

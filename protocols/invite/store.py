@@ -12,6 +12,7 @@ import trio
 
 from fogp2p.environment import Clock, DiskError, Environment
 from fogp2p.errors import RemoteProtocolError
+from fogp2p.killpoints import killpoint
 
 from .book import Book, decode_book
 from .config import MAX_FILE_BYTES
@@ -67,7 +68,9 @@ class Store:
             self.problem = f"{self._path} was damaged and set aside: {exc}"
             aside = self._path.with_name(f"{self._path.name}.damaged")
             await executor.in_thread(disk.replace, aside, data)
+            killpoint("invites.aside.kept")
             await executor.in_thread(disk.remove, self._path)
+            killpoint("invites.aside.removed")
         self.dates = Dates(self._environment.clock, self.book.latest_ms)
 
     def _read(self) -> bytes | None:
@@ -83,6 +86,7 @@ class Store:
                 await self._environment.executor.in_thread(self._write, self.book.encode())
 
     def _write(self, data: bytes) -> None:
+        killpoint("invites.save.before")
         try:
             self._environment.disk.replace(self._path, data, mode=_MODE)
         except DiskError as exc:

@@ -14,6 +14,7 @@ from fogp2p.errors import FogError, LimitExceeded, LocalProtocolError, RemotePro
 from fogp2p.events import EventHub, Gap
 from fogp2p.identity import Identity
 from fogp2p.ids import PeerId
+from fogp2p.killpoints import killpoint
 
 from .config import MAX_LEVEL, MAX_MEMBERS
 from .entries import (
@@ -185,7 +186,9 @@ class Group:
         """Remember durably that `consumer` has dealt with everything up to `number`."""
         async with self._lock:
             self._check_open()
+            killpoint("log.mark.before")
             await self._storage.commit(self.id, (), {consumer: number})
+            killpoint("log.mark.after")
 
     async def marked(self, consumer: str) -> int:
         """What `mark` stored; 0 for nothing."""
@@ -226,6 +229,7 @@ class Group:
                 raise LimitExceeded(f"a group has at most {MAX_MEMBERS} members")
             key = key_of(peer)
             entry = await self._write(Kind.ADMIT, encode_body(Admit(key, role, given)))
+            killpoint("log.admitted")
             await self._epoch()
             return entry.id
 
@@ -248,6 +252,7 @@ class Group:
             last = self.replica.latest(key)
             also = () if last is None else (last,)
             entry = await self._write(Kind.REMOVE, encode_body(Remove(key, last)), also=also)
+            killpoint("log.removed")
             await self._epoch()
             return entry.id
 
@@ -280,6 +285,7 @@ class Group:
         ephemerals = [draw(KEY_BYTES) for _ in members]
         sealed = seal_epoch(self.id, draw(KEY_BYTES), members, ephemerals)
         await self._write(Kind.EPOCH, encode_body(sealed))
+        killpoint("log.epoch")
         usable = self._keyring.usable(members, self.replica.stands)
         assert usable is not None  # sealed to ourselves a moment ago
         return usable
@@ -295,6 +301,7 @@ class Group:
         sent_ms = max(0, int(self._environment.clock.wall() * 1_000))
         draft = self.replica.draft(self._key, kind, body, epoch=epoch, sent_ms=sent_ms, also=also)
         entry = seal_entry(draft, self._identity.sign)
+        killpoint("log.signed")
         await self._settle(self.replica.ingest(entry))
         return entry
 
@@ -350,12 +357,14 @@ class Group:
         placed = [event for event in events if isinstance(event, Placed)]
         stored = [Stored(each.number, each.entry.id, each.entry.data) for each in placed]
         if stored:
+            killpoint("log.placed")
             try:
                 with trio.CancelScope(shield=True):  # half a commit would be a gap in the numbers
                     await self._storage.commit(self.id, stored)
             except FogError as exc:
                 self._failure = exc
                 raise
+            killpoint("log.stored")
             self._committed = stored[-1].number
             for each in placed:
                 self._learn(each.entry)
@@ -364,6 +373,7 @@ class Group:
             if not isinstance(event, Placed):
                 self._hub.publish(event)
         if stored:
+            killpoint("log.shown")
             self._changed(self)
 
     def _learn(self, entry: Entry) -> None:

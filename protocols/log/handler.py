@@ -16,6 +16,7 @@ from fogp2p.events import Gap
 from fogp2p.host import Connected, ConnectionInfo, Disconnected, Host, Stream
 from fogp2p.identity import Identity
 from fogp2p.ids import PeerId
+from fogp2p.killpoints import killpoint
 from fogp2p.tasks import open_tasks
 
 from .conduct import Conduct
@@ -130,9 +131,13 @@ class Logs:
         sent_ms = max(0, int(self._environment.clock.wall() * 1_000))
         draft = found_draft(self._key, name, nonce, sent_ms=sent_ms)
         founding = seal_entry(draft, self._identity.sign)
-        group = await self._open(founding.id)
-        await group.begin(founding)
-        return group
+        killpoint("log.signed")
+        async with self._opening:
+            group = self._make(founding.id)
+            # Stored with its founding entry, in one step: without it a group is nothing for ever.
+            await group.begin(founding)
+            self._carry(group)
+            return group
 
     async def open(self, group: bytes) -> Group:
         """Carry a group, as a member or not; entries come from peers that carry it.
@@ -148,19 +153,27 @@ class Logs:
             found = self._groups.get(name)
             if found is not None:
                 return found
-            if len(self._groups) >= MAX_GROUPS:
-                raise LimitExceeded(f"at most {MAX_GROUPS} groups are carried")
-            group = Group(
-                Replica(name), self._identity, self._storage, self._environment, self._note
-            )
+            group = self._make(name)
             await self._storage.add_group(name)
+            killpoint("log.group.kept")
             await group.load()
-            group.peers = lambda: self._peers_of(name)
-            self._groups[name] = group
-            for link in tuple(self._links.values()):
-                link.groups_changed()
-            self.on_opened(group)
+            self._carry(group)
             return group
+
+    def _make(self, name: bytes) -> Group:
+        """An object for the group, with no entries yet. Raises LimitExceeded."""
+        if len(self._groups) >= MAX_GROUPS:
+            raise LimitExceeded(f"at most {MAX_GROUPS} groups are carried")
+        group = Group(Replica(name), self._identity, self._storage, self._environment, self._note)
+        group.peers = lambda: self._peers_of(name)
+        return group
+
+    def _carry(self, group: Group) -> None:
+        """Talk about the group with peers from now on."""
+        self._groups[group.id] = group
+        for link in tuple(self._links.values()):
+            link.groups_changed()
+        self.on_opened(group)
 
     def status(self) -> LogsStatus:
         """Groups and traffic."""

@@ -18,6 +18,7 @@ from fogp2p.errors import FogError, LimitExceeded, RemoteProtocolError
 from fogp2p.framing import FrameDecoder, encode_frame, read_frame
 from fogp2p.host import Stream
 from fogp2p.ids import PeerId
+from fogp2p.killpoints import killpoint
 
 from .conduct import Bucket
 from .config import (
@@ -252,6 +253,8 @@ class Link:
             frame = encode_frame(encode_message(message), max_bytes=MAX_FRAME_BYTES)
             with deadline_of(within(STREAM_TIMEOUT_S), "sending log entries"):
                 await self._stream.write_all(frame)
+            if isinstance(message, Entries):
+                killpoint("log.push.after")
             self.bytes_sent += len(frame)
 
     async def _next_message(self) -> LogMessage | None:
@@ -272,6 +275,7 @@ class Link:
                 self._all_pushed(name)
             if batch:
                 self.entries_sent += len(batch)
+                killpoint("log.push.before")
                 return Entries(name, tuple(batch))
         return None
 

@@ -43,6 +43,7 @@ class Storage(Protocol):
     ) -> None:
         """Store all of it, or nothing, and return once it will survive a crash.
 
+        A group that is not remembered yet is from now on.
         `entries` continue the numbers of the group without a gap: being stored with a number is
         being delivered. `marks`: consumer -> number of the last entry it has dealt with.
         """

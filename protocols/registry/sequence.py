@@ -14,6 +14,7 @@ import trio
 from fogp2p.codec import Schema, decode, encode
 from fogp2p.environment import DiskError, Environment
 from fogp2p.errors import RemoteProtocolError
+from fogp2p.killpoints import killpoint
 
 from .config import MAX_FILE_BYTES, MAX_SEQUENCE, RESERVED
 
@@ -56,7 +57,9 @@ class OwnSequence:
         except RemoteProtocolError as exc:
             self._damage = f"{path} was damaged and set aside: {exc}"
             await in_thread(disk.replace, path.with_name(f"{path.name}.damaged"), data)
+            killpoint("registry.aside.kept")
             await in_thread(disk.remove, path)
+            killpoint("registry.aside.removed")
             return
         self._next = self._reserved = value[2]
 
@@ -72,6 +75,7 @@ class OwnSequence:
             if number >= self._reserved:
                 await self._reserve(min(number + RESERVED, MAX_SEQUENCE))
             self._next = number + 1
+            killpoint("registry.taken")
             return number
 
     async def _load(self, path: Path) -> None:
@@ -86,6 +90,7 @@ class OwnSequence:
     async def _reserve(self, below: int) -> None:
         if self._path is not None:
             data = encode({1: 1, 2: below})
+            killpoint("registry.reserve.before")
             try:
                 await self._environment.executor.in_thread(
                     self._environment.disk.replace, self._path, data
@@ -94,6 +99,7 @@ class OwnSequence:
                 self._refusal = str(exc)
                 raise
             self._refusal = ""
+            killpoint("registry.reserve.after")
         self._reserved = below
 
 

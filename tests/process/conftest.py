@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-_CHILD = Path(__file__).with_name("store_child.py")
+_STORE = Path(__file__).with_name("store_child.py")
+_KILL = Path(__file__).with_name("kill_child.py")
 
 
 class Server:
-    """Forks the children; see store_child.py."""
+    """Forks the children; see store_child.py and kill_child.py."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         assert process.stdin is not None and process.stdout is not None
@@ -36,11 +39,31 @@ class Server:
         """Wait for the child's end; return its exit code."""
         return int(self._out.readline())
 
+    def kill(self, work: str, directory: Path, name: str, skip: int = 0) -> list[tuple[str, str]]:
+        """Let a child work until it kills itself at the place; return what it said before."""
+        self.start(work, directory, name, skip)
+        assert self.ended() == -signal.SIGKILL, f"{work} never passes {name}"
+        said = []
+        for line in (directory / "said").read_text().splitlines():
+            word, _, what = line.partition(" ")
+            said.append((word, what))
+        return said
+
 
 @pytest.fixture(scope="session")
 def store_child() -> ModuleType:
     """The child's module: what it writes, and how."""
-    spec = importlib.util.spec_from_file_location("store_child", _CHILD)
+    return _loaded(_STORE)
+
+
+@pytest.fixture(scope="session")
+def kill_child() -> ModuleType:
+    """The same for the children of every other room."""
+    return _loaded(_KILL)
+
+
+def _loaded(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -50,7 +73,20 @@ def store_child() -> ModuleType:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """A server of its own for each file."""
-    line = [sys.executable, str(_CHILD)]
+    with _serving(_STORE) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def killer() -> Iterator[Server]:
+    """The same for the children of every other room."""
+    with _serving(_KILL) as server:
+        yield server
+
+
+@contextmanager
+def _serving(child: Path) -> Iterator[Server]:
+    line = [sys.executable, str(child)]
     with subprocess.Popen(
         line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     ) as process:

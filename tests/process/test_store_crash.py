@@ -20,7 +20,7 @@ from fogp2p.store import Journal, Store, open_store
 
 pytestmark = pytest.mark.process
 
-_POINTS = [name for name in KILLPOINTS if not name.startswith(("backup.", "blob.", "restore."))]
+_POINTS = [name for name in KILLPOINTS if name.startswith(("store.", "journal.", "outbox."))]
 _KILLS = int(os.environ.get("STORE_KILLS", "25"))
 
 

@@ -18,6 +18,7 @@ from fogp2p.environment import DiskError, Environment
 from fogp2p.errors import RemoteProtocolError
 from fogp2p.host import Sighting
 from fogp2p.ids import PeerId
+from fogp2p.killpoints import killpoint
 from fogp2p.limits import ADDRESSES_PER_PEER, KNOWN_PEERS, SHUTDOWN_GRACE_S
 from fogp2p.tasks import open_tasks
 
@@ -125,7 +126,9 @@ class KnownPeers(LocalDiscovery):
         aside = self._path.with_name(f"{self._path.name}.damaged")
         try:
             await self._environment.executor.in_thread(disk.replace, aside, data)
+            killpoint("known.aside.kept")
             await self._environment.executor.in_thread(disk.remove, self._path)
+            killpoint("known.aside.removed")
         except DiskError as exc:
             self._problem = str(exc)
 

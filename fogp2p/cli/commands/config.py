@@ -26,6 +26,7 @@ from fogp2p.client import NotRunning
 from fogp2p.config import Setting, describe_keys
 from fogp2p.environment import real_environment
 from fogp2p.errors import ConfigError
+from fogp2p.killpoints import killpoint
 from fogp2p.schema import answer
 
 if TYPE_CHECKING:
@@ -147,15 +148,20 @@ def edit(output: Output) -> None:
 
     path, disk = output.paths.config, real_environment().disk
     draft = path.with_name(f"{path.name}.draft")
+    before = disk.read(path, max_bytes=MAX_FILE_BYTES)
     if not draft.exists():
-        before = disk.read(path, max_bytes=MAX_FILE_BYTES)
         disk.replace(draft, before if before is not None else _EXAMPLE.encode("ascii"))
+        killpoint("draft.made")
+    elif disk.read(draft, max_bytes=MAX_FILE_BYTES) != before:
+        # Saving it takes back what was changed since.
+        output.say(f"this is your draft {draft} of an edit that did not end, not the file")
     _open_editor(draft)
     try:
         edited = replace_text(path, disk, disk.read(draft, max_bytes=MAX_FILE_BYTES) or b"")
     except ConfigError as exc:
         hint = f"`fogp2p config edit` goes on with your draft {draft}"
         raise ConfigError(str(exc), hint=hint) from exc
+    killpoint("draft.placed")
     disk.remove(draft)
     _tell(output, edited, "")
 

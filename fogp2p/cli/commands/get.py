@@ -20,6 +20,7 @@ from fogp2p.cli.transfers import follow
 from fogp2p.client import Client
 from fogp2p.environment import DiskError
 from fogp2p.errors import RemoteProtocolError
+from fogp2p.killpoints import killpoint
 from fogp2p.protocols.blob import CHUNK_BYTES, Cid, file_name, make_manifest, open_pieces
 from fogp2p.protocols.blob.answers import key_of_text
 from fogp2p.schema import answer
@@ -97,7 +98,9 @@ def _write(
             checked.end(cid)
             file.flush()
             os.fsync(file.fileno())
+            killpoint("get.written")
             _name(temporary, path, force)
+            killpoint("get.named")
             return file.tell()
     except OSError as exc:
         raise DiskError(

@@ -17,6 +17,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from fogp2p.killpoints import killpoint
+from fogp2p.sandbox.config import PASSING
 from fogp2p.sandbox.job import SandboxUnavailable
 
 __all__ = ["build_runner", "runner_path"]
@@ -51,10 +53,12 @@ def build_runner(cache: Path) -> Path:
             hint="pip install 'fogp2p[compute]'",
         )
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
+    with tempfile.TemporaryDirectory(prefix=PASSING, dir=cache) as folder:
         made = _componentize(Path(folder))
         record.write_text(_digest(made) + "\n", "ascii")
+        killpoint("runner.recorded")
         made.rename(target)
+        killpoint("runner.placed")
     return target
 
 
