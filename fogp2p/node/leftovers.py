@@ -16,7 +16,15 @@ def remove_leftovers(paths: Paths, disk: Disk) -> None:
 
     Hold the peer's lock: who has it is the only one that writes these files. Raises DiskError.
     """
-    for file in (paths.keystore, paths.invites, paths.registry, paths.known_peers, _token(paths)):
+    files = (
+        paths.keystore,
+        paths.invites,
+        paths.registry,
+        paths.gossip_numbers,
+        paths.known_peers,
+        _token(paths),
+    )
+    for file in files:
         # As `Disk.replace` of the real environment names them.
         passing = re.compile(rf"\.{re.escape(file.name)}(\.damaged)?\.\d+\.new")
         for name in disk.names(file.parent):

@@ -276,8 +276,8 @@ trio._core._thread_cache.IDLE_TIMEOUT = 0.2  # instead of ten seconds
 async def main():
     async with open_sandbox(SandboxConfig(Path(sys.argv[1]), workers=1), real_environment()) as box:
         pid = box._idle[0].pid
-        assert threading.active_count() > 1
-        while threading.active_count() > 1:  # trio ends idle threads
+        # Trio ends idle threads; on a busy machine the one that started the worker is gone by now.
+        while threading.active_count() > 1:
             await trio.sleep(0.05)
         print(pid, flush=True)
         await trio.sleep_forever()
