@@ -49,8 +49,10 @@ test: $(VENV)/.fogp2p-dev  ## run all tests
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 KILLS ?= 300
+CRASH := $(addprefix tests/process/test_,$(addsuffix .py,killpoints backup \
+	blob_crash group_crash invite_crash keystore_crash registry_crash))
 crash: $(VENV)/.fogp2p-dev  ## KILLS=300: kill -9 a writing store so often, and every kill point once
-	STORE_KILLS=$(KILLS) $(BIN)/python -m pytest -q -s tests/process/test_store_crash.py
+	STORE_KILLS=$(KILLS) $(BIN)/python -m pytest -q -s tests/process/test_store_crash.py $(CRASH)
 
 # A missing toolchain is skipped by name (interop/build.sh); RESULTS.md is written in any case.
 interop: $(VENV)/.fogp2p-dev  ## build js- and go-libp2p peers, talk to them, write interop/RESULTS.md

@@ -72,6 +72,8 @@ KILLPOINTS: Final[Mapping[str, str]] = {
     "sandbox.kept": "it has its final name, nobody knows",
     "runner.recorded": "the digest of a new Python runner is recorded, the runner is not in place",
     "runner.placed": "it is, nobody knows",
+    "gossip.reserve.before": "a life's first number is chosen, the file does not reserve it",
+    "gossip.reserve.after": "it does, no message has it",
     "known.aside.kept": "a damaged file has a copy beside it",
     "known.aside.removed": "there is only the copy, nobody knows",
     "store.open.locked": "the lock is held, no file is open",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from fogp2p.environment import Disk, DiskError, Environment
+from fogp2p.killpoints import killpoint
 
 __all__ = ["first_number"]
 
@@ -43,5 +44,7 @@ def _reserve(disk: Disk, path: Path, clock: int) -> int:
     if data and not is_sound:
         _LOG.warning("gossip_numbers_damaged path=%s", path)
     first = max(clock, int(data)) if is_sound else clock
+    killpoint("gossip.reserve.before")
     disk.replace(path, b"%d" % (first + RESERVED))
+    killpoint("gossip.reserve.after")
     return first

@@ -30,6 +30,7 @@ from fogp2p.identity import Keystore, ephemeral
 from fogp2p.killpoints import arm
 from fogp2p.paths import home_paths
 from fogp2p.process import hold
+from fogp2p.protocols.gossip.numbers import first_number
 from fogp2p.protocols.invite import Code, Invites, Words, WrongWords, open_invites
 from fogp2p.protocols.log import Group, Logs, open_logs
 from fogp2p.protocols.log.durable import LOG_PART, StoreStorage
@@ -43,6 +44,8 @@ from fogp2p.transports.peerbook import open_known_peers
 OLD, NEW = b"old " * 20_000, b"new " * 20_000
 # WebAssembly with nothing in it.
 MODULE = b"\0asm\1\0\0\0"
+# Seconds since 1970.
+NOON = 1_790_000_000.0
 EDITOR = "sed -i s/info/debug/"
 KEYS = [ephemeral(random.Random(number)) for number in range(3)]
 
@@ -81,6 +84,33 @@ def take_numbers(directory: Path) -> None:
         sequence = OwnSequence(directory / "registry", real_environment())
         for _ in range(2 * RESERVED):
             say("number", await sequence.take())
+
+    trio.run(main)
+
+
+class Noon:
+    """A clock that was set to some date."""
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+
+    def monotonic(self) -> float:
+        return trio.current_time()
+
+    def wall(self) -> float:
+        return self.at
+
+
+async def begin_life(directory: Path, at: float) -> int:
+    """The number of the first message of a life that begins then."""
+    environment = replace(real_environment(), clock=Noon(at))
+    return await first_number(directory / "gossip-numbers", environment)
+
+
+def number_messages(directory: Path) -> None:
+    async def main() -> None:
+        for at in (NOON, NOON - 86_400):
+            say("number", await begin_life(directory, at))
 
     trio.run(main)
 
@@ -294,6 +324,7 @@ WORKS: dict[str, Callable[[Path], None]] = {
     "lock": take_lock,
     "keys": make_and_change_keys,
     "home": begin_home,
+    "messages": number_messages,
     "numbers": take_numbers,
     "peerbook": open_peerbook,
     "settings": change_settings,

@@ -17,12 +17,13 @@ import trio
 
 from fogp2p.environment import real_environment
 from fogp2p.protocols.blob import CHUNK_BYTES
+from fogp2p.protocols.blob.config import PIPELINE, PUT_AT_ONCE, WRITE_BEHIND
 from fogp2p.testnet.peers import LocalPeer
 
 pytestmark = pytest.mark.process
 SIZE = 64 * 1024 * 1024
-# Asked for and not stored when a peer dies: a pipeline, and what was on its way to the disk.
-ON_THE_WAY = 16 * CHUNK_BYTES
+# What a kill finds on its way to the disk: asked for, arrived, being stored, and one between.
+ON_THE_WAY = (PIPELINE + WRITE_BEHIND + PUT_AT_ONCE + 1) * CHUNK_BYTES
 
 
 @pytest.fixture(scope="module")

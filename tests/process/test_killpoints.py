@@ -23,6 +23,7 @@ from fogp2p.environment import real_environment
 from fogp2p.identity import Keystore
 from fogp2p.killpoints import KILLPOINTS
 from fogp2p.process import hold
+from fogp2p.protocols.gossip.numbers import RESERVED
 from fogp2p.transports.peerbook import open_known_peers
 
 pytestmark = pytest.mark.process
@@ -195,6 +196,22 @@ async def test_what_a_killed_write_left_goes_with_the_next_start(
     left = [name for name in disk.names(data) if name.endswith(".new")]
     assert left == [".identity.new", ".mine.7.new"]  # nobody knows whose these are
     Keystore(data / "identity", real_environment()).load()
+
+
+@pytest.mark.spec("GOS-001")
+@pytest.mark.parametrize("skip", [0, 1])
+@pytest.mark.parametrize("name", _of("gossip."))
+async def test_no_two_lives_share_a_message_number(
+    tmp_path: Path, killer: Any, kill_child: Any, name: str, skip: int
+) -> None:
+    said = [int(first) for _, first in killer.kill("messages", tmp_path, name, skip)]
+    assert len(said) == skip
+    # Each life may have used all that was reserved for it; the clock helps nobody.
+    free = said[-1] + RESERVED if said else 0
+    if name == "gossip.reserve.after":
+        free += RESERVED  # of the life that was killed
+    assert await kill_child.begin_life(tmp_path, 0.0) >= free
+    assert await kill_child.begin_life(tmp_path, 0.0) >= free + RESERVED
 
 
 # --- what is set aside ---------------------------------------------------------------------------
