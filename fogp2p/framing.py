@@ -60,13 +60,17 @@ def decode_varint(data: bytes | bytearray, at: int = 0) -> tuple[int, int] | Non
     raise RemoteProtocolError("varint of more than nine bytes", code="varint")
 
 
-def encode_frame(payload: bytes, *, max_bytes: int = FRAME_MAX_BYTES) -> bytes:
-    """Prefix `payload` with its length. Raises LocalProtocolError when it exceeds `max_bytes`."""
-    if len(payload) > max_bytes:
+def encode_frame(*parts: bytes | memoryview, max_bytes: int = FRAME_MAX_BYTES) -> bytes:
+    """Prefix a payload, given in one or more parts, with its length.
+
+    Raises LocalProtocolError when it exceeds `max_bytes`.
+    """
+    size = sum(map(len, parts))
+    if size > max_bytes:
         raise LocalProtocolError(
-            f"frame of {len(payload)} bytes, at most {max_bytes} are allowed", code="frame-size"
+            f"frame of {size} bytes, at most {max_bytes} are allowed", code="frame-size"
         )
-    return encode_varint(len(payload)) + payload
+    return b"".join((encode_varint(size), *parts))
 
 
 class FrameDecoder:

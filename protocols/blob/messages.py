@@ -14,13 +14,14 @@ from typing import Any, Final, Literal
 
 from fogp2p.codec import Schema, decode, encode
 from fogp2p.errors import LocalProtocolError, RemoteProtocolError
-from fogp2p.framing import encode_varint
+from fogp2p.framing import encode_frame
 
 from .config import (
     CHUNK_BYTES,
     MAX_BLOB_BYTES,
     MAX_MANIFEST_BYTES,
     MAX_NAME_BYTES,
+    MAX_REPLY_BYTES,
     MAX_REQUEST_BYTES,
 )
 
@@ -192,8 +193,8 @@ _REASONS: Final = {
 
 
 def reply_frame(status: int, body: Chunk = b"") -> bytes:
-    """A reply as it goes on the wire: framed, with the body copied once."""
-    return b"".join((encode_varint(len(body) + 1), bytes((status,)), body))
+    """A reply as it goes on the wire."""
+    return encode_frame(bytes((status,)), body, max_bytes=MAX_REPLY_BYTES)
 
 
 def read_reply(frame: bytes) -> tuple[int, memoryview]:

@@ -35,9 +35,14 @@ def test_varints_out_of_range_are_our_mistake(value: int) -> None:
 
 
 def test_a_frame_that_is_too_long_is_our_mistake() -> None:
-    with pytest.raises(LocalProtocolError) as caught:
-        encode_frame(bytes(5), max_bytes=4)
-    assert caught.value.code == "frame-size"
+    for parts in ((bytes(5),), (bytes(2), memoryview(bytes(3)))):
+        with pytest.raises(LocalProtocolError) as caught:
+            encode_frame(*parts, max_bytes=4)
+        assert caught.value.code == "frame-size"
+
+
+def test_a_frame_in_parts_is_the_frame_of_them_joined() -> None:
+    assert encode_frame(b"ab", memoryview(b"xcdx")[1:3]) == encode_frame(b"abcd") == b"\x04abcd"
 
 
 @pytest.mark.spec("FRM-002")
