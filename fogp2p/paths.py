@@ -77,6 +77,11 @@ class Paths:
         return self.data / "lock"
 
     @property
+    def token(self) -> Path:
+        """The token of the local API's door on loopback, while it is open."""
+        return self.run / "api.token"
+
+    @property
     def socket(self) -> Path:
         """The local API. Raises ConfigError when the system cannot bind so long a name."""
         path = self.run / "api.sock"

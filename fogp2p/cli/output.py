@@ -61,7 +61,7 @@ class Output:
     def client(self) -> Client:
         """The running peer. Its answers may take as long as it waits for others, and a little."""
         where = self.api if self.api is not None else self.paths.socket
-        token_file = self.paths.run / "api.token"
+        token_file = self.paths.token
         return Client(where, token_file=token_file, timeout_s=self.timeout_s + 5)
 
     def result(self, answer: Mapping[str, Any], lines: Iterable[str]) -> None:

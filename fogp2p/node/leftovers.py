@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
-from fogp2p.environment import Disk
+from fogp2p.environment import Disk, is_cut_off
 from fogp2p.paths import Paths
 
 __all__ = ["remove_leftovers"]
@@ -16,21 +13,15 @@ def remove_leftovers(paths: Paths, disk: Disk) -> None:
 
     Hold the peer's lock: who has it is the only one that writes these files. Raises DiskError.
     """
-    files = (
+    for file in (
         paths.keystore,
         paths.invites,
         paths.registry,
         paths.gossip_numbers,
         paths.known_peers,
-        _token(paths),
-    )
-    for file in files:
-        # As `Disk.replace` of the real environment names them.
-        passing = re.compile(rf"\.{re.escape(file.name)}(\.damaged)?\.\d+\.new")
+        paths.token,
+    ):
+        aside = file.with_name(f"{file.name}.damaged")
         for name in disk.names(file.parent):
-            if passing.fullmatch(name):
+            if is_cut_off(name, file) or is_cut_off(name, aside):
                 disk.remove(file.with_name(name))
-
-
-def _token(paths: Paths) -> Path:
-    return paths.run / "api.token"
