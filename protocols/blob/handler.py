@@ -10,6 +10,7 @@ from pathlib import Path
 
 import trio
 
+from fogp2p.counting import counted
 from fogp2p.environment import Environment, deadline_of, within
 from fogp2p.errors import FogError, LimitExceeded, StreamReset
 from fogp2p.host import Discovery, Host, Stream
@@ -162,8 +163,10 @@ class Blobs:
         if transfer is not None:
             transfer.begin(lambda: self._measured(cid, download), trio.current_time())
         try:
+            # Whoever is connected is asked at once; looking for others takes its time.
+            first = dict.fromkeys([*sources, *self._host.peers()])
             await download.run(
-                sources, name=name, pinned=pinned, most_bytes=most_bytes, deadline=deadline
+                first, name=name, pinned=pinned, most_bytes=most_bytes, deadline=deadline
             )
         finally:
             del self._running[cid]
@@ -249,12 +252,9 @@ class Blobs:
         if self._offers[peer] >= MAX_OFFERS_PER_PEER or self._offers.total() >= MAX_OFFERS:
             await self._say(stream, reply_frame(Status.BUSY))
             return
-        self._offers[peer] += 1
-        try:
+        with counted(self._offers, peer):
             await self._say(stream, reply_frame(Status.OK))
             await self._fetch_offered(stream, peer, cid, file_name(request.name))
-        finally:
-            self._offers -= Counter((peer,))
 
     async def _fetch_offered(self, stream: Stream, peer: PeerId, cid: Cid, name: str) -> None:
         failure: FogError | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
+from fogp2p.counting import counted
 from fogp2p.environment import deadline_of, within
 from fogp2p.framing import FrameDecoder, read_frame
 from fogp2p.host import Stream
@@ -42,13 +43,8 @@ class Server:
         if self._streams[peer] >= STREAMS_PER_PEER or self._streams.total() >= STREAMS:
             await stream.write_all(reply_frame(Status.BUSY))
             return
-        self._streams[peer] += 1
-        try:
+        with counted(self._streams, peer):
             await self._answer(stream)
-        finally:
-            self._streams[peer] -= 1
-            if not self._streams[peer]:
-                del self._streams[peer]
 
     async def _answer(self, stream: Stream) -> None:
         """Until the peer has no more requests, or offers something: then `on_offer` goes on."""

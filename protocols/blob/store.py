@@ -6,7 +6,7 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ from typing import Any, Final
 import trio
 
 from fogp2p.codec import Schema, decode, encode
+from fogp2p.counting import counted
 from fogp2p.environment import Environment
 from fogp2p.errors import FogError, LimitExceeded, RemoteProtocolError
 from fogp2p.killpoints import killpoint
@@ -292,9 +293,9 @@ class BlobStore:
 
     # --- keeping house ---------------------------------------------------------------------------
 
-    def using(self, cid: Cid) -> _Use:
+    def using(self, cid: Cid) -> AbstractContextManager[None]:
         """A context in which the blob is not evicted."""
-        return _Use(self._busy, cid)
+        return counted(self._busy, cid)
 
     async def pin(self, cid: Cid, pinned: bool) -> None:
         """Keep the blob whatever happens, or no longer. Raises UnknownBlob."""
@@ -441,17 +442,3 @@ def _next_parts(chunks: Iterator[bytes], manifest: Manifest, first: int) -> list
     last = min(first + PUT_AT_ONCE, len(manifest.hashes))
     is_same = len(parts) == last - first and all(manifest.is_chunk(*part) for part in parts)
     return parts if is_same else []
-
-
-class _Use:
-    def __init__(self, busy: Counter[Cid], cid: Cid) -> None:
-        self._busy = busy
-        self._cid = cid
-
-    def __enter__(self) -> None:
-        self._busy[self._cid] += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._busy[self._cid] -= 1
-        if not self._busy[self._cid]:
-            del self._busy[self._cid]

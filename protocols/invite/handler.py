@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import trio
 
 from fogp2p.addresses import Scope
+from fogp2p.counting import counted
 from fogp2p.environment import Environment, deadline_of, within
 from fogp2p.errors import LimitExceeded
 from fogp2p.events import EventHub, Gap
@@ -125,13 +126,8 @@ class Server:
             raise LimitExceeded("too many questions about invites at once")
         if not self._budget.take(peer, trio.current_time()):
             raise LimitExceeded("too many questions about invites")
-        self._serving[peer] += 1
-        try:
+        with counted(self._serving, peer):
             yield
-        finally:
-            self._serving[peer] -= 1
-            if not self._serving[peer]:
-                del self._serving[peer]
 
     # --- questions -------------------------------------------------------------------------------
 
