@@ -36,6 +36,8 @@ MAX_SOURCES: Final = 8
 # Chunks that are asked for one behind the other: 4 MiB, which a turning disk reads in 40 ms and
 # finds in 10.
 RUN_CHUNKS: Final = 16
+# Fewer than that in a smaller blob, so that it still has about so many runs to begin with.
+RUNS: Final = 32
 # A source that sent so many wrong chunks is asked no more.
 MAX_FAULTS: Final = 1
 # A source that had nothing more may be fetching the same blob: its bitmap is asked for again after

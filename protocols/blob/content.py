@@ -8,7 +8,7 @@ when the file was changed by others. (BitTorrent programs trust a file's time an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
@@ -18,13 +18,15 @@ from fogp2p.errors import RemoteProtocolError
 from fogp2p.killpoints import killpoint
 
 from .config import CHUNK_BYTES, MAX_CHUNKS
-from .messages import Chunk, Cid, Manifest, bitmap_of, indices_of
+from .messages import Chunk, Cid, Manifest, indices_of
 
 __all__ = ["ContentFiles", "Part", "Stamp"]
 
 Part = tuple[int, Chunk]
 """A chunk's number, and its bytes."""
 Stamp = tuple[int, int]
+Bits = Mapping[int, int]
+"""Bytes of a bitmap, by their number (`messages.bitmap_bytes`)."""
 _MAX_BITMAP_BYTES: Final = MAX_CHUNKS // 8
 
 
@@ -46,14 +48,15 @@ class ContentFiles:
         if bitmap is None or self.stamp(cid) is None:
             return set()
         try:
-            return set(indices_of(bitmap, count))
+            # It ends with the last byte that was ever written.
+            return set(indices_of(bitmap.ljust(-(-count // 8), b"\0"), count))
         except RemoteProtocolError:
             return set()
 
     def write(
-        self, cid: Cid, manifest: Manifest, parts: Sequence[Part], present: frozenset[int]
+        self, cid: Cid, parts: Iterable[Part], bits: Bits
     ) -> tuple[Stamp | None, Stamp | None]:
-        """Write chunks that were checked, and the bits of all that are in `present` then.
+        """Write chunks that were checked, and then `bits`, which say so.
 
         Returns the content's stamps before and after.
         """
@@ -61,34 +64,29 @@ class ContentFiles:
         for first, run in _runs(parts):
             self._disk.write_at(self._contents / str(cid), first * CHUNK_BYTES, run)
         killpoint("blob.content.written")
-        self.mark(cid, manifest, present)
+        self.mark(cid, bits)
         killpoint("blob.have.written")
         return before, self.stamp(cid)
 
-    def mark(self, cid: Cid, manifest: Manifest, present: Iterable[int]) -> None:
-        """Write the bitmap."""
-        bitmap = bitmap_of(len(manifest.hashes), present)
-        self._disk.write_at(self._have / str(cid), 0, [bitmap])
+    def mark(self, cid: Cid, bits: Bits) -> None:
+        """Write bytes of the bitmap: a few, however large the blob is."""
+        for number, byte in bits.items():
+            self._disk.write_at(self._have / str(cid), number, [bytes((byte,))])
 
-    def read(self, cid: Cid, manifest: Manifest, index: int, trusted: Stamp | None) -> bytes | None:
-        """A chunk; None when it is spoilt or gone. It is checked unless the file has the stamp
-        `trusted`, at which it was found good."""
-        return self._read(self._disk.read_at, cid, manifest, index, trusted)
-
-    def read_at_once(
-        self, cid: Cid, manifest: Manifest, index: int, trusted: Stamp | None
-    ) -> bytes | None:
-        """The same for the event loop; None as well when it is not in memory."""
-        return self._read(self._disk.read_at_once, cid, manifest, index, trusted)
-
-    def _read(
+    def read(
         self,
-        read_at: Callable[[Path, int, int], bytes | None],
         cid: Cid,
         manifest: Manifest,
         index: int,
         trusted: Stamp | None,
+        at_once: bool = False,
     ) -> bytes | None:
+        """A chunk; None when it is spoilt or gone. It is checked unless the file has the stamp
+        `trusted`, at which it was found good.
+
+        `at_once`: for the event loop; None as well when it is not in memory.
+        """
+        read_at = self._disk.read_at_once if at_once else self._disk.read_at
         is_known = trusted is not None and self.stamp(cid) == trusted
         size = manifest.chunk_bytes(index)
         data = read_at(self._contents / str(cid), index * CHUNK_BYTES, size)
@@ -98,16 +96,13 @@ class ContentFiles:
 
     def remove(self, cid: Cid) -> None:
         """Delete both files."""
-        for folder in (self._have, self._contents):
+        for folder in self.folders:
             self._disk.remove(folder / str(cid))
 
-    def sweep(self, named: Iterable[Cid]) -> None:
-        """Delete what belongs to no blob: left by a crash between the steps of a removal."""
-        known = {str(cid) for cid in named}
-        for folder in (self._have, self._contents):
-            for name in self._disk.names(folder):
-                if name not in known:
-                    self._disk.remove(folder / name)
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where a blob has a file each."""
+        return self._have, self._contents
 
 
 def _runs(parts: Iterable[Part]) -> Iterator[tuple[int, list[Chunk]]]:

@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import hmac
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -32,6 +32,7 @@ __all__ = [
     "Manifest",
     "Request",
     "Status",
+    "bitmap_bytes",
     "bitmap_of",
     "decode_manifest",
     "decode_request",
@@ -215,6 +216,14 @@ def bitmap_of(count: int, present: Iterable[int]) -> bytes:
     for index in present:
         bits[index >> 3] |= 1 << (index & 7)
     return bytes(bits)
+
+
+def bitmap_bytes(changed: Iterable[int], is_here: Callable[[int], bool]) -> dict[int, int]:
+    """Those bytes of the bitmap that say something of the `changed` chunks, by their number."""
+    return {
+        number: sum(1 << bit for bit in range(8) if is_here(8 * number + bit))
+        for number in sorted({index >> 3 for index in changed})
+    }
 
 
 def indices_of(bitmap: Chunk, count: int) -> frozenset[int]:

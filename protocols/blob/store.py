@@ -23,7 +23,14 @@ from .config import CHUNK_BYTES, MAX_BLOBS, MAX_MANIFEST_BYTES, PUT_AT_ONCE
 from .content import ContentFiles, Part, Stamp
 from .errors import UnknownBlob
 from .files import chunks_of, hash_file
-from .messages import Cid, Manifest, decode_manifest, file_name, make_manifest
+from .messages import (
+    Cid,
+    Manifest,
+    bitmap_bytes,
+    decode_manifest,
+    file_name,
+    make_manifest,
+)
 
 __all__ = ["BlobStore", "Kept"]
 
@@ -88,7 +95,6 @@ class BlobStore:
         # Held while a blob comes or goes, so that the same one does not come meanwhile. Taken
         # before a blob's own lock.
         self._changing = trio.Lock()
-        self._is_made_anew = False
         self.on_gone: Callable[[Cid], None] = lambda cid: None
         """Called when a blob was removed or made room."""
         self.problem = ""
@@ -101,7 +107,7 @@ class BlobStore:
         store._blobs = dict(await environment.executor.in_thread(store._load))
         store._used = sum(blob.used for blob in store._blobs.values())
         await environment.executor.in_thread(store._sweep)
-        if store._is_made_anew:
+        if store.problem:  # the index does not say what is there
             await store.save()
         return store
 
@@ -189,9 +195,9 @@ class BlobStore:
         if self._blobs.get(cid) is not blob:
             raise UnknownBlob(f"{cid} was removed meanwhile", hint="fogp2p blobs")
         new = {index: data for index, data in parts if index not in blob.present}
-        present = frozenset(blob.present.union(new))
+        bits = bitmap_bytes(new, lambda index: index in new or index in blob.present)
         before, after = await self._environment.executor.in_thread(
-            self._files.write, cid, blob.manifest, list(new.items()), present
+            self._files.write, cid, new.items(), bits
         )
         if before != blob.stamp:  # somebody else wrote into the file
             blob.checked.clear()
@@ -262,7 +268,7 @@ class BlobStore:
         stamp = blob.stamp
         trusted = stamp if index in blob.checked else None
         await trio.lowlevel.checkpoint()
-        data = self._files.read_at_once(cid, blob.manifest, index, trusted)
+        data = self._files.read(cid, blob.manifest, index, trusted, at_once=True)
         if data is None:
             data = await self._environment.executor.in_thread(
                 self._files.read, cid, blob.manifest, index, trusted
@@ -361,9 +367,8 @@ class BlobStore:
                 blob.present.discard(index)
                 blob.checked.discard(index)
                 self._used -= blob.manifest.chunk_bytes(index)
-                await self._environment.executor.in_thread(
-                    self._files.mark, cid, blob.manifest, frozenset(blob.present)
-                )
+                bits = bitmap_bytes((index,), blob.present.__contains__)
+                await self._environment.executor.in_thread(self._files.mark, cid, bits)
 
     def _kept(self, cid: Cid, blob: _Blob) -> Kept:
         total, here = len(blob.manifest.hashes), len(blob.present)
@@ -414,7 +419,6 @@ class BlobStore:
 
     def _index_of_manifests(self, why: str) -> list[dict[int, Any]]:
         """Everything that is there, kept until its owner says otherwise."""
-        self._is_made_anew = True
         now = int(self._environment.clock.wall())
         names = self._environment.disk.names(self._folder / "manifests")[:MAX_BLOBS]
         cids = []
@@ -428,12 +432,12 @@ class BlobStore:
         return [{1: cid.raw, 2: True, 3: now, 4: "", 5: False} for cid in cids]
 
     def _sweep(self) -> None:
-        self._files.sweep(self._blobs)
-        known = {str(cid) for cid in self._blobs}
-        disk, folder = self._environment.disk, self._folder / "manifests"
-        for name in disk.names(folder):
-            if name not in known:
-                disk.remove(folder / name)
+        """Delete what belongs to no blob: left by a crash between the steps of a removal."""
+        disk, known = self._environment.disk, {str(cid) for cid in self._blobs}
+        for folder in (*self._files.folders, self._folder / "manifests"):
+            for name in disk.names(folder):
+                if name not in known:
+                    disk.remove(folder / name)
 
 
 def _next_parts(chunks: Iterator[bytes], manifest: Manifest, first: int) -> list[Part]:

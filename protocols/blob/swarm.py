@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable
 
 from fogp2p.errors import RemoteProtocolError
 
-from .config import MAX_FAULTS, RUN_CHUNKS
+from .config import MAX_FAULTS, RUN_CHUNKS, RUNS
 from .messages import Chunk, Manifest
 
 __all__ = ["Swarm"]
@@ -108,16 +108,17 @@ class Swarm:
     def _arrange(self) -> None:
         """Sort what is missing by how few have it; equals in runs, in an order unlike others'.
 
-        Both disks like what lies together better, and peers that fetch the same blob complete
-        each other as well.
+        Both disks like what lies together better. There are always many runs: peers that fetch
+        the same blob have something for one another only as long as their orders differ.
         """
         owners = dict.fromkeys(self._missing, 0)
         for has in self._has.values():
             for index in has & self._missing:
                 owners[index] += 1
-        runs = range(len(self.manifest.hashes) // RUN_CHUNKS + 1)
-        place = [self._chance.random() for _ in runs]
-        self._order = sorted(owners, key=lambda i: (owners[i], place[i // RUN_CHUNKS], i))
+        total = len(self.manifest.hashes)
+        run = min(RUN_CHUNKS, total // RUNS + 1)
+        place = [self._chance.random() for _ in range(0, total, run)]
+        self._order = sorted(owners, key=lambda i: (owners[i], place[i // run], i))
         self._next = dict.fromkeys(self._has, 0)
 
     def _from_order(self, source: Hashable, has: frozenset[int]) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,8 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from fogp2p.errors import RemoteProtocolError
-from fogp2p.protocols.blob import Cid, Manifest, Swarm, decode_manifest, file_name
-from fogp2p.protocols.blob.messages import bitmap_of, decode_request, indices_of, read_reply
+from fogp2p.protocols.blob import CHUNK_BYTES, Cid, Manifest, Swarm, decode_manifest, file_name
+from fogp2p.protocols.blob.messages import (
+    bitmap_bytes,
+    bitmap_of,
+    decode_request,
+    indices_of,
+    read_reply,
+)
 
 CHUNKS = [bytes([n]) * 10 for n in range(12)]
 SIZE = 11 * 262_144 + 10
@@ -49,6 +56,14 @@ def test_any_bytes_are_read_or_refused(data: bytes, count: int) -> None:
 @given(st.sets(st.integers(0, 99)), st.integers(100, 140))
 def test_bitmaps_round_trip(present: set[int], count: int) -> None:
     assert indices_of(bitmap_of(count, present), count) == present
+
+
+@given(st.sets(st.integers(0, 99)), st.sets(st.integers(0, 99)), st.integers(100, 140))
+def test_changed_bytes_make_the_bitmap(before: set[int], after: set[int], count: int) -> None:
+    bitmap = bytearray(bitmap_of(count, before))
+    for number, byte in bitmap_bytes(before ^ after, after.__contains__).items():
+        bitmap[number] = byte
+    assert bitmap == bitmap_of(count, after)
 
 
 @pytest.mark.attack(132)
@@ -133,6 +148,20 @@ def test_what_few_have_is_asked_for_first() -> None:
         swarm.join(source, frozenset(range(12)) - {7})
     swarm.join("rare", frozenset(range(12)))
     assert swarm.next_for("rare") == 7
+
+
+@pytest.mark.parametrize("count", [8, 40, 1_000])
+def test_peers_begin_in_different_places_and_ask_for_neighbours(count: int) -> None:
+    manifest = Manifest(count * CHUNK_BYTES, tuple(bytes(32) for _ in range(count)))
+    orders = []
+    for seed in range(20):
+        swarm = Swarm(manifest, [], random.Random(seed))
+        swarm.join("all", frozenset(range(count)))
+        orders.append([swarm.next_for("all") or 0 for _ in range(count)])
+        assert sorted(orders[-1]) == list(range(count))
+    assert len({order[0] for order in orders}) >= 5, "else they have nothing for one another"
+    neighbours = sum(b == a + 1 for order in orders for a, b in pairwise(order))
+    assert neighbours / (20 * count) > (0.9 if count == 1_000 else 0)
 
 
 def test_the_end_is_asked_of_others_too() -> None:
