@@ -8,7 +8,7 @@ import trio
 
 from fogp2p.addresses import Multiaddr, parse_address
 from fogp2p.environment import real_environment
-from fogp2p.host import Sighting
+from fogp2p.host import Discovery, Sighting
 from fogp2p.ids import PeerId
 from fogp2p.transports.mdns import MdnsConfig, open_mdns
 
@@ -48,6 +48,11 @@ async def test_two_peers_find_each_other_and_notice_the_farewell() -> None:
                 assert bye.peer == PEERS[1] and bye.expires_at <= trio.current_time()
 
 
+async def _finds(discovery: Discovery, seconds: float, count: int) -> None:
+    found = await discovery.find_providers(b"file", deadline=trio.current_time() + seconds)
+    assert len(found) == count
+
+
 async def test_who_has_a_content_answers_while_it_has_it() -> None:
     environment = real_environment()
     with trio.fail_after(20):
@@ -62,6 +67,10 @@ async def test_who_has_a_content_answers_while_it_has_it() -> None:
             assert (found.peer, found.source) == (PEERS[0], "mdns")
             assert [str(each) for each in found.addresses] == ["/ip4/127.0.0.1/tcp/4001"]
             assert await first.find_providers(b"file", deadline=soon) == (), "not oneself"
+            # Two who look for the same at once, the second still there when the first is done.
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_finds, second, 0.0, 0)
+                nursery.start_soon(_finds, second, 10.0, 1)
             first.withdraw(b"file")
             assert await second.find_providers(b"file", deadline=soon) == ()
 

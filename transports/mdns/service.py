@@ -117,9 +117,9 @@ class _Mdns(Discovery):
         self._name = f"{environment.random.getrandbits(128):032x}"
         self._hub: EventHub[Sighting] = EventHub()
         self._ports: dict[Interface, _Port] = {}
-        # Labels of what we have, and who answered about what we look for.
+        # Labels of what we have, and of what we look for, with who takes the answers.
         self._contents: dict[str, None] = {}
-        self._wanted: dict[str, dict[PeerId, Heard]] = {}
+        self._lookups: dict[object, tuple[str, dict[PeerId, Heard]]] = {}
         self._problem = ""
         self._looked_at = trio.current_time()
         self.looked = trio.Event()
@@ -158,15 +158,15 @@ class _Mdns(Discovery):
         self._contents.pop(content_label(key), None)
 
     async def find_providers(self, key: bytes, *, deadline: float) -> tuple[Sighting, ...]:
-        label = content_label(key)
-        found = self._wanted.setdefault(label, {})
+        label, found, lookup = content_label(key), dict[PeerId, Heard](), object()
+        self._lookups[lookup] = label, found
         try:
             for port in tuple(self._ports.values()):
                 await self._send(port, content_query(self._config.service, label))
             with trio.move_on_at(min(deadline, within(CONTENT_WAIT_S))):
                 await trio.sleep_forever()
         finally:
-            self._wanted.pop(label, None)
+            del self._lookups[lookup]
         return tuple(map(self._sighting, found.values()))
 
     async def check(self) -> None:
@@ -253,10 +253,10 @@ class _Mdns(Discovery):
         port.wake.set()
 
     def _receive_provider(self, port: _Port, told: Announcement, now: float) -> None:
-        found = self._wanted.get(told.label)
-        if found is not None and len(found) < MAX_PROVIDERS:
-            heard = port.machine.receive_provider(told, now)
-            if heard is not None:
+        asking = [found for label, found in self._lookups.values() if label == told.label]
+        heard = port.machine.receive_provider(told, now) if asking else None
+        for found in asking:
+            if heard is not None and len(found) < MAX_PROVIDERS:
                 found.setdefault(heard.peer, heard)
 
     def _sighting(self, heard: Heard) -> Sighting:
