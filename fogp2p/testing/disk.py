@@ -45,20 +45,15 @@ class MemoryDisk:
         self.fault: Fault | None = None
 
     def read(self, path: Path, *, max_bytes: int) -> bytes | None:
-        file = self._files.get(path)
-        if file is None:
-            return self._read_large(path, max_bytes)
-        if len(file.data) > max_bytes:
-            raise DiskError(f"{path} is larger than {max_bytes} bytes")
-        return file.data
-
-    def _read_large(self, path: Path, max_bytes: int) -> bytes | None:
-        data = self.read_at(path, 0, max_bytes + 1)
+        data = self._slice(path, 0, max_bytes + 1)
         if data is not None and len(data) > max_bytes:
             raise DiskError(f"{path} is larger than {max_bytes} bytes")
         return data
 
     def read_at(self, path: Path, offset: int, count: int) -> bytes | None:
+        return self._slice(path, offset, count)
+
+    def _slice(self, path: Path, offset: int, count: int) -> bytes | None:
         if path in self._files:
             return self._files[path].data[offset : offset + count]
         blocks = self._large.get(path)
@@ -67,7 +62,7 @@ class MemoryDisk:
         number, start = divmod(offset, _BLOCK_BYTES)
         whole = blocks.get(number, b"")
         if start == 0 and count == len(whole):
-            return whole
+            return whole  # the very object: the disks of a simulation share it
         last = max(blocks, default=0)
         parts = [
             blocks.get(each, b"").ljust(_BLOCK_BYTES if each < last else 0, b"\0")

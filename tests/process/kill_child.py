@@ -16,20 +16,22 @@ import random
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
 from fogp2p.cli.config_file import rollback, set_value
 from fogp2p.cli.main import cli
 from fogp2p.environment import real_environment, within
-from fogp2p.identity import Keystore, ephemeral
+from fogp2p.host import Host
+from fogp2p.identity import Identity, Keystore, ephemeral
 from fogp2p.killpoints import arm
 from fogp2p.paths import home_paths
 from fogp2p.process import hold
+from fogp2p.protocols.blob import CHUNK_BYTES, BlobStore, make_manifest
 from fogp2p.protocols.gossip.numbers import first_number
 from fogp2p.protocols.invite import Code, Invites, Words, WrongWords, open_invites
 from fogp2p.protocols.log import Group, Logs, open_logs
@@ -47,6 +49,10 @@ MODULE = b"\0asm\1\0\0\0"
 # Seconds since 1970.
 NOON = 1_790_000_000.0
 EDITOR = "sed -i s/info/debug/"
+FIRST_BLOB = random.Random(1).randbytes(3 * CHUNK_BYTES + 7)
+SECOND_BLOB = random.Random(2).randbytes(5 * CHUNK_BYTES)
+BLOBS_QUOTA = 20 * CHUNK_BYTES
+T = TypeVar("T")
 KEYS = [ephemeral(random.Random(number)) for number in range(3)]
 
 
@@ -209,20 +215,29 @@ def build_runner(directory: Path) -> None:
 
 
 @asynccontextmanager
-async def open_pair(directory: Path) -> AsyncIterator[tuple[Invites, Invites]]:
-    """An inviter and a joiner that are connected, under a virtual clock."""
+async def two_sides(
+    opened: Callable[[Host, Identity, str], AbstractAsyncContextManager[T]],
+) -> AsyncIterator[tuple[T, T]]:
+    """The same room of two peers that are connected, under a virtual clock."""
     network = MemoryNetwork(seed=1, default=LinkSettings(latency_s=0.01))
     async with AsyncExitStack() as stack:
         hosts, sides = [], []
         for keys, name in zip(KEYS, ("ada", "ben"), strict=False):
             host = await stack.enter_async_context(network.open_host(keys))
-            environment = sim_environment(1, name)
-            environment = replace(environment, disk=real_environment().disk)
-            opening = open_invites(host, [], environment, directory / name, name=name)
-            sides.append(await stack.enter_async_context(opening))
+            sides.append(await stack.enter_async_context(opened(host, keys, name)))
             hosts.append(host)
         await hosts[1].connect(hosts[0].peer_id, hosts[0].addresses, deadline=within(10))
         yield sides[0], sides[1]
+
+
+def open_pair(directory: Path) -> AbstractAsyncContextManager[tuple[Invites, Invites]]:
+    """An inviter and a joiner."""
+
+    def opened(host: Host, _: Identity, name: str) -> AbstractAsyncContextManager[Invites]:
+        environment = replace(sim_environment(1, name), disk=real_environment().disk)
+        return open_invites(host, [], environment, directory / name, name=name)
+
+    return two_sides(opened)
 
 
 def other_words(code: Code) -> str:
@@ -262,23 +277,18 @@ def pair_up(directory: Path) -> None:
 # --- a group: two peers in one process, each with a store of its own -----------------------------
 
 
-@asynccontextmanager
-async def open_circle(directory: Path) -> AsyncIterator[tuple[Logs, Logs]]:
-    """Two peers with group logs that are connected, under a virtual clock."""
-    network = MemoryNetwork(seed=1, default=LinkSettings(latency_s=0.01))
-    async with AsyncExitStack() as stack:
-        hosts, sides = [], []
-        for keys, name in zip(KEYS, ("ada", "ben"), strict=False):
-            host = await stack.enter_async_context(network.open_host(keys))
-            environment = sim_environment(1, name)
-            opening = open_store(directory / f"{name}.db", environment, parts=[LOG_PART])
-            store = await stack.enter_async_context(opening)
+def open_circle(directory: Path) -> AbstractAsyncContextManager[tuple[Logs, Logs]]:
+    """Two peers with group logs."""
+
+    @asynccontextmanager
+    async def opened(host: Host, keys: Identity, name: str) -> AsyncIterator[Logs]:
+        environment = sim_environment(1, name)
+        async with open_store(directory / f"{name}.db", environment, parts=[LOG_PART]) as store:
             assert store.status().state == "ok", store.status()
-            logs = open_logs(host, keys, StoreStorage(store), environment)
-            sides.append(await stack.enter_async_context(logs))
-            hosts.append(host)
-        await hosts[1].connect(hosts[0].peer_id, hosts[0].addresses, deadline=within(10))
-        yield sides[0], sides[1]
+            async with open_logs(host, keys, StoreStorage(store), environment) as logs:
+                yield logs
+
+    return two_sides(opened)
 
 
 async def level(*groups: Group) -> None:
@@ -319,6 +329,35 @@ def talk(directory: Path) -> None:
     run_simulation(1, lambda trace: converse(directory))
 
 
+# --- blobs ---------------------------------------------------------------------------------------
+
+
+def chunks_of(content: bytes) -> list[bytes]:
+    return [content[at : at + CHUNK_BYTES] for at in range(0, len(content), CHUNK_BYTES)]
+
+
+def keep_blobs(directory: Path) -> None:
+    """Add one, begin another and fill it, remove the first."""
+
+    async def main() -> None:
+        store = await BlobStore.open(directory / "blobs", real_environment(), BLOBS_QUOTA)
+        first = await store.add_bytes(FIRST_BLOB, name="first")
+        say("added", first)
+        chunks = chunks_of(SECOND_BLOB)
+        hashes = [hashlib.sha256(chunk).digest() for chunk in chunks]
+        cid, encoded, _ = make_manifest(len(SECOND_BLOB), hashes)
+        await store.add_manifest(cid, encoded, name="second", pinned=False)
+        say("begun", cid)
+        for indices in ((4, 1), (0,), (3, 2)):
+            await store.put(cid, [(index, chunks[index]) for index in indices])
+            for index in indices:
+                say("put", index)
+        await store.remove(first)
+        say("removed", first)
+
+    trio.run(main)
+
+
 WORKS: dict[str, Callable[[Path], None]] = {
     "file": replace_file,
     "lock": take_lock,
@@ -335,6 +374,7 @@ WORKS: dict[str, Callable[[Path], None]] = {
     "pair": pair_up,
     "talk": talk,
     "editor": edit_settings,
+    "blobs": keep_blobs,
 }
 
 # What a work imports, and its children need not import again.

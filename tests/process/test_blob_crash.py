@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import signal
-import sys
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
-import trio
 
 from fogp2p.environment import real_environment
 from fogp2p.killpoints import KILLPOINTS
@@ -17,7 +13,6 @@ from fogp2p.protocols.blob import BlobStore, Cid
 
 pytestmark = pytest.mark.process
 
-_CHILD = Path(__file__).with_name("blob_child.py")
 # How often each place is passed: adding, beginning, three times putting, removing.
 _PASSES = {
     "blob.manifest.written": 2,
@@ -26,58 +21,44 @@ _PASSES = {
     "blob.have.written": 4,
     "blob.index.without": 1,
 }
+_PLACES = [(name, skip) for name, count in _PASSES.items() for skip in range(count)]
 
 
-@pytest.fixture(scope="module")
-def child() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("blob_child", _CHILD)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def test_every_place_is_known() -> None:
+    assert set(_PASSES) == {name for name in KILLPOINTS if name.startswith("blob.")}
 
 
-@pytest.mark.parametrize("name", _PASSES)
-async def test_killed_at_every_point(tmp_path: Path, child: ModuleType, name: str) -> None:
-    assert name in KILLPOINTS
-    places = [f"{name}:{skip}" for skip in range(_PASSES[name])]
-    line = [sys.executable, str(_CHILD), str(tmp_path), *places]
-    with trio.fail_after(60):
-        ended = await trio.run_process(line, capture_stdout=True)
-    assert ended.stdout.split() == [b"%d" % -signal.SIGKILL] * len(places)
-    for place in places:
-        await _holds_to_its_word(tmp_path / place, child)
-
-
-async def _holds_to_its_word(directory: Path, child: ModuleType) -> None:
-    said = [line.split(" ") for line in (directory / "said").read_text().splitlines()]
-    store = await BlobStore.open(directory / "blobs", real_environment(), child.QUOTA)
-    assert store.problem == ""
-    words = {word: Cid.parse(cid) for word, cid, *_ in said}
-    removed = store.find(words["removed"]) if "removed" in words else None
-    assert removed is None
-    if "added" in words and store.find(words["added"]) is not None:
-        assert await store.content(words["added"]) == child.FIRST
-    elif "added" in words:
-        assert "put" in words  # it was being removed
-    put = {int(index) for word, _, *indices in said if word == "put" for index in indices}
+@pytest.mark.parametrize(("name", "skip"), _PLACES)
+async def test_killed_at_every_place(
+    tmp_path: Path, killer: Any, kill_child: Any, name: str, skip: int
+) -> None:
+    said = killer.kill("blobs", tmp_path, name, skip)
+    put = {int(what) for word, what in said if word == "put"}
+    words = {word: Cid.parse(what) for word, what in said if word != "put"}
+    store = await BlobStore.open(tmp_path / "blobs", real_environment(), kill_child.BLOBS_QUOTA)
+    assert store.problem == "" and "removed" not in words
+    if "added" in words:
+        if name == "blob.index.without":
+            assert store.find(words["added"]) is None, "it was being removed"
+        else:
+            assert await store.content(words["added"]) == kill_child.FIRST_BLOB
     if "begun" in words:
         present = store.present(words["begun"])
         assert put <= present
-        chunks = child.second_chunks()
+        chunks = kill_child.chunks_of(kill_child.SECOND_BLOB)
         for index in present:
             assert await store.chunk(words["begun"], index) == chunks[index]
-    _nothing_else_is_there(directory / "blobs", store)
+    _nothing_else_is_there(tmp_path / "blobs", store)
 
 
 def _nothing_else_is_there(folder: Path, store: BlobStore) -> None:
     known = {str(kept.cid) for kept in store.blobs()}
     for part in ("contents", "have", "manifests"):
         assert {each.name for each in (folder / part).glob("*")} <= known
-    assert store.used_bytes == sum(_present_bytes(store, cid) for cid in known)
+    assert store.used_bytes == sum(_present_bytes(store, kept.cid) for kept in store.blobs())
 
 
-def _present_bytes(store: BlobStore, name: str) -> int:
-    manifest = store.manifest(Cid.parse(name))
+def _present_bytes(store: BlobStore, cid: Cid) -> int:
+    manifest = store.manifest(cid)
     assert manifest is not None
-    return sum(map(manifest.chunk_bytes, store.present(Cid.parse(name))))
+    return sum(map(manifest.chunk_bytes, store.present(cid)))
