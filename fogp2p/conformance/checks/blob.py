@@ -22,7 +22,6 @@ from fogp2p.conformance.model import check
 from fogp2p.framing import FrameDecoder, encode_frame, encode_varint, read_frame
 from fogp2p.host import Stream
 from fogp2p.ids import ProtocolId
-from fogp2p.tasks import open_tasks
 
 BLOB: Final = ProtocolId("/fog/blob/1.0.0")
 _MAX_REPLY: Final = 262_144 + 64
@@ -147,8 +146,6 @@ class _Source:
     manifest: bytes
     lies: Mapping[str, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
-    ended: set[str] = field(default_factory=set)
-    """What was asked on streams that the peer has ended since."""
     news: trio.Event = field(default_factory=trio.Event)
 
     @property
@@ -165,33 +162,18 @@ class _Source:
             "manifest": _OK + self.manifest,
             "chunk": _OK + self.content,
         }
-        asked: list[str] = []
-        try:
-            while (frame := await read_frame(stream, decoder)) is not None:
-                self.context.transcript.received(frame, "a request for what we offered")
-                request = decode(frame, schema=schema, max_bytes=_MAX_REQUEST)
-                kind = request[1]
-                if request[2] != self.cid:  # of another check: a peer asks everybody it knows
-                    await stream.write_all(encode_frame(_UNKNOWN))
-                    continue
-                asked.append(kind)
-                self.asked.append(kind)
-                self._tell()
-                answer = self.lies.get(kind, honest.get(kind, _REFUSED))
-                await stream.write_all(encode_frame(answer, max_bytes=_MAX_REPLY))
-        finally:
-            self.ended.update(asked)
-            self._tell()
-
-    def _tell(self) -> None:
-        self.news.set()
-        self.news = trio.Event()
-
-    async def left(self, kind: str) -> None:
-        """Wait until the peer has ended a stream on which it asked for that, or for long enough."""
-        with trio.move_on_after(self.context.patience_s / 2):
-            while kind not in self.ended:
-                await self.news.wait()
+        while (frame := await read_frame(stream, decoder)) is not None:
+            self.context.transcript.received(frame, "a request for what we offered")
+            request = decode(frame, schema=schema, max_bytes=_MAX_REQUEST)
+            kind = request[1]
+            if request[2] != self.cid:  # of another check: a peer asks everybody it knows
+                await stream.write_all(encode_frame(_UNKNOWN))
+                continue
+            self.asked.append(kind)
+            self.news.set()
+            self.news = trio.Event()
+            answer = self.lies.get(kind, honest.get(kind, _REFUSED))
+            await stream.write_all(encode_frame(answer, max_bytes=_MAX_REPLY))
 
     async def until_asked(self, kind: str) -> None:
         """Wait until that was asked for. Raises CheckFailed."""
@@ -229,25 +211,16 @@ async def _offered(
 async def _never_has_it(source: _Source, talk: Talk, kind: str) -> str:
     """It asked, was lied to, and must not say that it has the chunk, nor ask for more."""
     await source.until_asked(kind)
-    before, given_up = len(source.asked), False
-    async with open_tasks() as nursery:
-        nursery.start_soon(_listen_until, nursery.cancel_scope, source, kind)
-        while not given_up and (answer := await talk.answer_or_end("its offer")) is not None:
+    before = len(source.asked)
+    with trio.move_on_after(2 * SILENCE_S):
+        while (answer := await talk.answer_or_end("what it was offered")) is not None:
             if answer == _OK + (1).to_bytes(4):
                 raise CheckFailed(f"it says that it has what came with a false {kind}")
-            given_up = answer == _REFUSED
-        if given_up:
-            nursery.cancel_scope.cancel()
+            if answer == _REFUSED:
+                return "given up"
     if "chunk" in source.asked[before:]:
         raise CheckFailed(f"it asks for more behind a false {kind}")
-    return "given up" if given_up else "not taken"
-
-
-async def _listen_until(scope: trio.CancelScope, source: _Source, kind: str) -> None:
-    """A peer has left the liar or used up its time; what it says of it comes soon after that."""
-    await source.left(kind)
-    await trio.sleep(2 * SILENCE_S)
-    scope.cancel()
+    return "not taken"
 
 
 @check("BLO-001", "takes no manifest that is not what the CID names", needs=BLOB)
