@@ -61,9 +61,8 @@ async def test_endless_work_ends(box: Sandbox) -> None:
         start = time.monotonic()
         result = await box.run(command(module, wall_s=wall, fuel=10**15))
         assert result.ending is Ending.WALL, result
-        # The fuel would last for days; ten seconds are a machine full of other work. (The worker's
-        # clock began a moment before or after ours.)
-        assert wall / 2 <= time.monotonic() - start < wall + 10
+        # The fuel would last for days; ten seconds are a machine full of other work.
+        assert wall <= time.monotonic() - start < wall + 10
     deep = wat('(func $f (call $f)) (func (export "_start") (call $f))')
     assert (await box.run(command(deep))).ending is Ending.TRAP
     python_loop = await box.run(python("def f():\n  while True: pass", limits=Limits(wall_s=0.5)))
